@@ -1,0 +1,1 @@
+"""Configs: base.py declares every field, each other file overrides some."""

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Set up .venv from the exact versions of constraints.txt, then lint, format
+# check, type check and test. Arguments go to pytest: launch/test.sh -m slow
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/setup.sh dev
+
+echo "== lint";         ruff check .
+echo "== format";       ruff format --check .
+echo "== shell";        shellcheck launch/*.sh .ci/run
+echo "== types";        basedpyright --warnings
+echo "== tests"
+exec python -m pytest "$@"

@@ -1,0 +1,1 @@
+"""Clips from anywhere, as batches of one documented schema."""

@@ -1,0 +1,68 @@
+"""What a source of clips is, and which kinds there are."""
+
+from typing import Protocol, runtime_checkable
+
+import ml_collections
+import numpy as np
+
+from vdr.data import schema
+from vdr.runtime import errors
+
+
+class BadClipError(Exception):
+  """A clip can't be read (corrupt, empty, truncated, too slow to decode).
+
+  The loader masks such a clip in its batch, counts it and reports it; it never
+  ends a run by itself.
+  """
+
+
+@runtime_checkable
+class Source(Protocol):
+  """Random access to clips; picklable, so that worker processes can have it.
+
+  `read` is a pure function of its arguments: whatever is random about a clip
+  (which frames, which crop) is drawn from `rng`.
+  """
+
+  def __len__(self) -> int: ...
+
+  def clip_id(self, index: int) -> str:
+    """The name of item `index`: a path, or a place in a data set."""
+    ...
+
+  def read(self, index: int, rng: np.random.Generator) -> schema.Example:
+    """Item `index` as fields of `schema.FIELDS`, all but the `clip_*` ones.
+
+    Raises:
+      BadClipError: the clip can't be read.
+    """
+    ...
+
+  @property
+  def class_names(self) -> dict[str, tuple[str, ...]]:
+    """Names of the classes of each label field, by field."""
+    ...
+
+
+def open_source(cfg: ml_collections.ConfigDict) -> Source:
+  """Opens the source that a `configs/base.py:source` config describes.
+
+  Raises:
+    UserError: the kind is unknown, or the source can't be opened.
+  """
+  match cfg.kind:
+    case "physics":
+      from vdr.data.physics.source import PhysicsSource as Kind
+    case "video_folder":
+      from vdr.data.video_folder import VideoFolder as Kind
+    case "image_folder":
+      from vdr.data.image_folder import ImageFolder as Kind
+    case "tfds":
+      from vdr.data.tfds_images import TfdsImages as Kind
+    case _:
+      raise errors.UserError(
+        f"source kind {cfg.kind!r} is unknown; choose from physics,"
+        " video_folder, image_folder, tfds"
+      )
+  return Kind(cfg)

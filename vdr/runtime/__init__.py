@@ -1,0 +1,1 @@
+"""What every verb needs around its work: errors, configs, work directories."""
