@@ -9,6 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vdr.runtime import command_line, errors
+
 
 def default() -> ConfigDict:
   """The config that every other one starts from, unlocked."""
@@ -116,13 +118,13 @@ def build(
     **overrides: overrides of every variant; `__` stands for the dot.
 
   Raises:
-    ValueError: the file has no such variant.
+    UserError: the file has no such variant, or an override no such field.
   """
   config = default()
   _override(config, {k.replace("__", "."): v for k, v in overrides.items()})
   if variant:
     if variant not in variants:
-      raise ValueError(
+      raise errors.UserError(
         f"no variant {variant!r} in this config; it has"
         f" {', '.join(variants) or 'none'}"
       )
@@ -131,6 +133,6 @@ def build(
 
 
 def _override(config: ConfigDict, fields: Mapping[str, Any]) -> None:
-  config.lock()  # so that a mistyped field is an error here too
+  for name in fields:  # a mistyped field is an error here too
+    command_line.look_up(config, name)
   config.update_from_flattened_dict(fields)
-  config.unlock()

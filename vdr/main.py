@@ -4,15 +4,10 @@ python -m vdr.main --config=configs/NAME.py[:variant] --workdir=DIR
                    [--config.key=value …]
 """
 
-import re
 import sys
 from collections.abc import Callable
 
-import ml_collections
-from absl import flags
-from ml_collections import config_flags
-
-from vdr.runtime import errors
+from vdr.runtime import command_line, errors
 
 USAGE = """\
 vdr: what does a diffusion model learn when it is trained on video?
@@ -36,10 +31,6 @@ JOBS = {
   "preview": "draw a source's clips with everything known about them",
 }
 
-FLAGS = flags.FlagValues()
-config_flags.DEFINE_config_file("config", None, flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Work directory.", flag_values=FLAGS)
-
 
 def _verb(job: str) -> Callable:
   """The function behind a verb; its module is imported only now."""
@@ -55,60 +46,28 @@ def _verb(job: str) -> Callable:
   return verb.run
 
 
-def _parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, str]:
-  """The config and the work directory that the command line names."""
-  try:
-    rest = FLAGS(argv)[1:]
-    config, workdir = FLAGS.config, FLAGS.workdir
-    if config is not None:
-      _ = config.job  # a file that was not found is only reported on access
-  except (
-    flags.Error,
-    AttributeError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-  ) as error:
-    raise errors.UserError(_one_line(error)) from error
-  if rest:
-    raise errors.UserError(
-      f"unexpected argument {rest[0]!r}; options look like --name=value"
-    )
-  for name, value in (("config", config), ("workdir", workdir)):
-    if value is None:
-      raise errors.UserError(f"--{name} is missing; --help shows how to start")
-  return config, workdir
-
-
-def _one_line(error: Exception) -> str:
-  """What a failed parse has to say to a person, without its traceback."""
-  text = str(error.args[0] if error.args else error)
-  if "Traceback (most recent call last)" in text:  # a config file raised
-    text = text.strip().splitlines()[-1].partition(": ")[2]
-  missing = re.search(r"No such file or directory: '(.+)'", text)
-  if missing:
-    text = f"there is no config file {missing.group(1)}; see configs/"
-  unknown = re.search(r"(\w+)\W+?n?Did you mean \W(\w+)", text)
-  if unknown:
-    text = f"no config field {unknown[1]!r}; did you mean {unknown[2]!r}?"
-  elif isinstance(error, KeyError):
-    text = f"no config field {text}; configs/base.py lists them"
-  return " ".join(text.split())
-
-
 def main(argv: list[str]) -> int:
-  """Runs one verb; returns the exit status (0 done, 2 for bad input)."""
+  """Runs one verb.
+
+  Args:
+    argv: the command line, the program's name first.
+
+  Returns:
+    The exit status: 0 done, 2 for bad input, 130 for an interruption.
+  """
   if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
     jobs = "".join(f"  {job:<12} {text}\n" for job, text in JOBS.items())
     print(USAGE + jobs, end="")
     return 0
   try:
-    config, workdir = _parse(argv)
-    _verb(config.job)(config, workdir)
+    config, workdir = command_line.parse(argv)
+    _verb(str(config.job))(config, workdir)
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)
     return 2
+  except KeyboardInterrupt:
+    print("vdr: interrupted; the same command goes on", file=sys.stderr)
+    return 130
   return 0
 
 
