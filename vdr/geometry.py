@@ -170,3 +170,31 @@ def _extent(
   first = hit.argmax(axis=-1)
   last = n - hit[..., ::-1].argmax(axis=-1)
   return first / n, last / n
+
+
+def rotation_about(
+  axis: Float[np.ndarray, "3"], angle_rad: Float[np.ndarray, "*b"]
+) -> Float[np.ndarray, "*b 3 3"]:
+  """Rotation matrices about one unit axis (Rodrigues' formula)."""
+  x, y, z = axis
+  cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+  sine, cosine = np.sin(angle_rad), np.cos(angle_rad)
+  return (
+    np.eye(3)
+    + sine[..., None, None] * cross
+    + (1.0 - cosine)[..., None, None] * (cross @ cross)
+  )
+
+
+def rotation_matrix(
+  quaternion: Float[np.ndarray, "4"],
+) -> Float[np.ndarray, "3 3"]:
+  """The rotation of a unit quaternion (w, x, y, z)."""
+  w, x, y, z = quaternion
+  return np.array(
+    [
+      [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+      [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+      [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+  )

@@ -21,6 +21,7 @@ Example = dict[str, np.ndarray]
 # Longer clip ids and error messages are cut: every field has a fixed size, so
 # that batches travel between processes without pickling.
 MAX_TEXT_BYTES = 512
+MAX_JSON_BYTES = 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +121,9 @@ def resolve_fields(names: Iterable[str]) -> tuple[str, ...]:
   return tuple(name for name in FIELDS if name in wanted)
 
 
-def text(value: str) -> np.ndarray:
+def text(value: str, max_bytes: int = MAX_TEXT_BYTES) -> np.ndarray:
   """A string as a fixed-size bytes scalar; `untext` reads it back."""
-  raw = value.encode()[:MAX_TEXT_BYTES]
-  return np.array(raw, dtype=f"S{MAX_TEXT_BYTES}")
+  return np.array(value.encode()[:max_bytes], dtype=f"S{max_bytes}")
 
 
 def untext(value: np.ndarray | bytes) -> str:
