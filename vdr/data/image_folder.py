@@ -1,0 +1,102 @@
+"""A folder of images, labelled by an index or by sub-folders.
+
+An image is a clip of one frame at time 0. With crop "three" each image has
+three items in a row, named `path#0.crop`.
+"""
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from vdr.data import folders, schema, source, transforms
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+class ImageFolder:
+  """Images of a folder as clips (a `vdr.data.source.Source`).
+
+  Attributes:
+    items_per_image: crops of each image.
+  """
+
+  def __init__(self, cfg: Any):
+    """Lists the folder.
+
+    Args:
+      cfg: a source config of `configs/base.py`.
+
+    Raises:
+      UserError: a field of the config, the folder or its index is wrong.
+    """
+    transforms.check(cfg)
+    self._cfg = cfg
+    self._listing = folders.list_files(cfg.path, cfg.index, SUFFIXES)
+    self._fields = schema.resolve_fields(cfg.fields)
+    self.items_per_image = transforms.num_crops(cfg)
+
+  def __len__(self) -> int:
+    return len(self._listing.paths) * self.items_per_image
+
+  @property
+  def class_names(self) -> dict[str, tuple[str, ...]]:
+    names = self._listing.class_names
+    return {"label": names} if names else {}
+
+  def clip_id(self, index: int) -> str:
+    number, crop = divmod(index, self.items_per_image)
+    path = self._listing.paths[number]
+    return f"{path}#0.{crop}" if self.items_per_image > 1 else path
+
+  def read(self, index: int, rng: np.random.Generator) -> schema.Example:
+    """See `vdr.data.source.Source.read`."""
+    number, crop = divmod(index, self.items_per_image)
+    path = os.path.join(self._cfg.path, self._listing.paths[number])
+    try:
+      with open(path, "rb") as file:
+        raw = file.read()
+    except OSError as error:
+      raise source.BadClipError(error.strerror or str(error)) from error
+    example = example_of(self._cfg, rng, decode(raw), crop)
+    example["label"] = np.asarray(self._listing.labels[number])
+    return {k: v for k, v in example.items() if k in self._fields}
+
+
+def decode(raw: bytes) -> UInt8[np.ndarray, "h w 3"]:
+  """RGB pixels of an encoded image, turned as its EXIF flag says.
+
+  Raises:
+    BadClipError: it is no whole image.
+  """
+  if not raw:
+    raise source.BadClipError("the file is empty")
+  try:
+    with Image.open(io.BytesIO(raw)) as image:
+      image = ImageOps.exif_transpose(image)
+      return np.asarray(image.convert("RGB"))
+  except Image.UnidentifiedImageError as error:
+    raise source.BadClipError("the file is no known image format") from error
+  # Pillow's decoders raise nearly anything on damaged data: OSError,
+  # SyntaxError, ValueError, EOFError, struct.error, DecompressionBombError …
+  except Exception as error:
+    raise source.BadClipError(f"the image can't be read: {error}") from error
+
+
+def example_of(
+  cfg: Any,
+  rng: np.random.Generator,
+  picture: UInt8[np.ndarray, "h w 3"],
+  crop: int,
+) -> schema.Example:
+  """One picture, cropped as the config says, as a clip without a label."""
+  height, width = picture.shape[:2]
+  affine = transforms.sample_affine(cfg, rng, height, width, crop)
+  example = {
+    "video": picture[None],
+    "frame_times_s": np.zeros(1, np.float32),
+  }
+  return transforms.apply(example, affine, cfg.height, cfg.width)

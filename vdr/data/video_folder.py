@@ -1,0 +1,101 @@
+"""A folder of videos, labelled by an index or by sub-folders.
+
+Items are ordered video by video, clip by clip, crop by crop: with k clips of
+each video and c crops of each clip (`sampling` "uniform", `crop` "three"), item
+i shows crop i mod c of clip (i // c) mod k of video i // (c k). All items of a
+video follow each other and have the same label; their ids are
+`path#clip.crop`, or just `path` where each video has a single item.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from vdr.data import clips, decoder, folders, schema, transforms
+
+SUFFIXES = (".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v")
+
+# Chroma of most videos has half the resolution; crops begin between its pixels.
+_CROP_MULTIPLE = 2
+
+
+class VideoFolder:
+  """Videos of a folder as clips (a `vdr.data.source.Source`).
+
+  Attributes:
+    items_per_video: clips times crops of each video.
+  """
+
+  def __init__(self, cfg: Any):
+    """Lists the folder.
+
+    Args:
+      cfg: a source config of `configs/base.py`.
+
+    Raises:
+      UserError: a field of the config, the folder or its index is wrong.
+    """
+    clips.check(cfg)
+    transforms.check(cfg)
+    self._cfg = cfg
+    self._listing = folders.list_files(cfg.path, cfg.index, SUFFIXES)
+    self._fields = schema.resolve_fields(cfg.fields)
+    self._crops = transforms.num_crops(cfg)
+    self.items_per_video = cfg.clips_per_video * self._crops
+
+  def __len__(self) -> int:
+    return len(self._listing.paths) * self.items_per_video
+
+  @property
+  def class_names(self) -> dict[str, tuple[str, ...]]:
+    names = self._listing.class_names
+    return {"label": names} if names else {}
+
+  def video_of(self, index: int) -> int:
+    """The video that item `index` shows: items of one video share it."""
+    return index // self.items_per_video
+
+  def clip_id(self, index: int) -> str:
+    path = self._listing.paths[self.video_of(index)]
+    clip, crop = self._view(index)
+    return f"{path}#{clip}.{crop}" if self.items_per_video > 1 else path
+
+  def read(self, index: int, rng: np.random.Generator) -> schema.Example:
+    """See `vdr.data.source.Source.read`.
+
+    The frames are cut at whole pixels (even ones, for the sake of chroma), and
+    `crop_affine` is that of the pixels delivered.
+    """
+    cfg = self._cfg
+    clip, crop = self._view(index)
+    affine = np.zeros((2, 2))
+
+    def plan(video: decoder.Video) -> decoder.Request:
+      indices = clips.choose_frames(cfg, rng, video.times_s, clip)
+      size = video.height, video.width
+      affine[:] = transforms.snap(
+        transforms.sample_affine(cfg, rng, *size, crop), *size, _CROP_MULTIPLE
+      )
+      return decoder.Request(
+        indices=indices,
+        box=transforms.box_px(affine, *size),
+        height=cfg.height,
+        width=cfg.width,
+        mirrored=bool(affine[1, 0] < 0),
+      )
+
+    number = self.video_of(index)
+    path = os.path.join(cfg.path, self._listing.paths[number])
+    frames, times_s = decoder.decode(path, plan, cfg.decode_timeout_s)
+    example = {
+      "video": frames,
+      "label": self._listing.labels[number],
+      "frame_times_s": times_s.astype(np.float32),
+      "crop_affine": affine.astype(np.float32),
+    }
+    return {k: np.asarray(v) for k, v in example.items() if k in self._fields}
+
+  def _view(self, index: int) -> tuple[int, int]:
+    """Which clip of its video, and which crop of that, item `index` is."""
+    return divmod(index % self.items_per_video, self._crops)
