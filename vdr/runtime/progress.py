@@ -14,11 +14,20 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, Protocol, runtime_checkable
 
 import tqdm
 
 LINE_EVERY_S = 15.0  # seconds between two lines where there is no terminal
+
+
+@runtime_checkable
+class TextFile(Protocol):
+  """What a bar needs of the file it writes to."""
+
+  def write(self, text: str, /) -> Any: ...
+  def flush(self) -> Any: ...
+  def isatty(self) -> bool: ...
 
 
 class Bar:
@@ -44,7 +53,7 @@ def bar(
   label: str = "",
   done: int = 0,
   quiet: bool = False,
-  file: TextIO | None = None,
+  file: TextFile | None = None,
 ) -> Iterator[Bar]:
   """Shows the progress of the work in its `with` block.
 
@@ -79,7 +88,7 @@ class _TerminalBar(Bar):
   """tqdm's bar, redrawn in place."""
 
   def __init__(
-    self, total: int | None, unit: str, label: str, done: int, file: TextIO
+    self, total: int | None, unit: str, label: str, done: int, file: TextFile
   ):
     super().__init__(done)
     self._tqdm = _Tqdm(
@@ -104,7 +113,7 @@ class _LineBar(Bar):
   """Plain lines, for log files and pipes."""
 
   def __init__(
-    self, total: int | None, unit: str, label: str, done: int, file: TextIO
+    self, total: int | None, unit: str, label: str, done: int, file: TextFile
   ):
     super().__init__(done)
     self._total, self._unit, self._file = total, unit, file

@@ -1,0 +1,22 @@
+"""What all tests share: checked shapes, strict numerics, fixed examples."""
+
+import os
+
+# Before anything imports JAX, and for the processes that tests start, too. A
+# silent broadcast or promotion is a bug more often than a wish.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis
+import jaxtyping
+
+# Every annotation of vdr is checked at every call, in tests only. The hook
+# works on modules that are imported later, so it stands before them all.
+jaxtyping.install_import_hook("vdr", "beartype.beartype")
+
+# The same examples every time, however slow the machine is at the moment.
+hypothesis.settings.register_profile(
+  "vdr", deadline=None, derandomize=True, max_examples=50, print_blob=True
+)
+hypothesis.settings.load_profile("vdr")
