@@ -6,23 +6,33 @@ of the comparison.
 """
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
-import tempfile
+import re
+import secrets
 from collections.abc import Iterator
+from typing import TextIO
 
 import ml_collections
 
 from vdr.runtime import errors
 
 CONFIG_NAME = "config.json"
+LOCK_NAME = ".lock"
+
+# Of this process; a lock lives as long as its file is open.
+_locks: dict[pathlib.Path, TextIO] = {}
 
 
 def claim(
   workdir: str | os.PathLike, config: ml_collections.ConfigDict
 ) -> pathlib.Path:
-  """Makes `workdir` this config's own, or goes on in it.
+  """Makes `workdir` this config's and this process's own, or goes on in it.
+
+  It stays this process's until the process ends, however it ends.
 
   Args:
     workdir: the directory; made if it does not exist.
@@ -32,28 +42,89 @@ def claim(
     The directory.
 
   Raises:
-    UserError: the directory is not empty and belongs to another config, or to
-      none.
+    UserError: the directory can't be written, another process is at work in
+      it, or it is not empty and belongs to another config, or to none.
   """
-  path = pathlib.Path(workdir)
+  if "://" in str(workdir):
+    raise errors.UserError(
+      f"--workdir={workdir} is not on a mounted file system; mount it, or"
+      " choose a local directory"
+    )
+  path = pathlib.Path(workdir).expanduser()
   if path.exists() and not path.is_dir():
     raise errors.UserError(
       f"--workdir={workdir} is a file; name a directory instead"
     )
-  text = json.dumps(_plain(config), indent=2, sort_keys=True) + "\n"
-  stored = path / CONFIG_NAME
-  if stored.exists():
-    _refuse_other_config(path, json.loads(stored.read_text()), _plain(config))
+  try:
+    _refuse_strangers(path)
+    path.mkdir(parents=True, exist_ok=True)
+    _lock(path)
+    return _claim_locked(path, config)
+  except OSError as error:
+    raise errors.UserError(
+      f"--workdir={workdir} can't be used: {error.strerror or error}; choose a"
+      " directory that you may write to"
+    ) from error
+
+
+def _claim_locked(
+  path: pathlib.Path, config: ml_collections.ConfigDict
+) -> pathlib.Path:
+  """Compares with the config that is there, or leaves this one there."""
+  stored, new = path / CONFIG_NAME, _plain(config)
+  if not stored.exists():
+    write_text(stored, json.dumps(new, indent=2, sort_keys=True) + "\n")
     return path
-  path.mkdir(parents=True, exist_ok=True)
-  strangers = [entry.name for entry in path.iterdir() if not _is_tmp(entry)]
+  try:
+    old = json.loads(stored.read_text())
+  except ValueError as error:
+    raise errors.UserError(
+      f"{stored} is no JSON ({error}): it was not written by vdr; choose"
+      " another --workdir"
+    ) from error
+  _refuse_other_config(path, old, new)
+  return path
+
+
+def _refuse_strangers(path: pathlib.Path) -> None:
+  """Refuses a directory with files in it that vdr did not start."""
+  if not path.is_dir() or (path / CONFIG_NAME).exists():
+    return
+  strangers = sorted(
+    entry.name
+    for entry in path.iterdir()
+    if entry.name != LOCK_NAME and not _is_temporary(entry)
+  )
   if strangers:
     raise errors.UserError(
-      f"--workdir={workdir} is not empty ({sorted(strangers)[0]} …) and holds"
-      f" no {CONFIG_NAME}: it is not a work directory of vdr; choose another"
+      f"--workdir={path} is not empty ({strangers[0]} …) and holds no"
+      f" {CONFIG_NAME}: it is not a work directory of vdr; choose another"
     )
-  write_text(stored, text)
-  return path
+
+
+def _lock(path: pathlib.Path) -> None:
+  """Takes the directory for this process, or says which process has it."""
+  path = path.resolve()
+  if path in _locks:
+    return
+  file = (path / LOCK_NAME).open("a+")
+  try:
+    # Not flock: that one would live on in forked children after a kill.
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    file.seek(0)
+    owner = file.read().strip()
+    file.close()
+    if error.errno in (errno.EACCES, errno.EAGAIN):
+      raise errors.UserError(
+        f"--workdir={path} is in use by another vdr"
+        f" (process {owner or 'unknown'}); wait for it, or choose another"
+      ) from error
+    return  # a file system without locks
+  file.truncate(0)
+  file.write(f"{os.getpid()}\n")
+  file.flush()
+  _locks[path] = file
 
 
 @contextlib.contextmanager
@@ -61,18 +132,16 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a temporary path beside `path` that takes its place on success.
 
   The file is flushed to disk before the rename, so after a crash `path` either
-  is not there or is whole.
+  is as it was before or is whole.
   """
-  handle, name = tempfile.mkstemp(
-    prefix=f".{path.name}.", suffix=f".tmp{path.suffix}", dir=path.parent
+  temporary = path.with_name(
+    f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}"
   )
-  os.close(handle)
-  temporary = pathlib.Path(name)
+  temporary.touch(exist_ok=False)
   try:
     yield temporary
     with temporary.open("rb+") as file:
       os.fsync(file.fileno())
-    temporary.chmod(0o644)  # mkstemp makes files only their owner can read
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
@@ -85,14 +154,19 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def remove_leftovers(path: pathlib.Path) -> None:
-  """Removes temporary files that a killed process left in `path`."""
+  """Removes temporary files that a killed process left in `path`.
+
+  Only for a directory that this process has claimed: another one's temporary
+  files are no leftovers.
+  """
   for entry in path.iterdir():
-    if _is_tmp(entry):
+    if _is_temporary(entry):
       entry.unlink(missing_ok=True)
 
 
-def _is_tmp(entry: pathlib.Path) -> bool:
-  return entry.name.startswith(".") and ".tmp" in entry.name
+def _is_temporary(entry: pathlib.Path) -> bool:
+  """Whether `atomic_path` made this file."""
+  return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp(\..*)?", entry.name) is not None
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict:
@@ -106,17 +180,25 @@ def _refuse_other_config(path: pathlib.Path, old: dict, new: dict) -> None:
     key
     for key in old_flat.keys() | new_flat.keys()
     if not key.startswith("runtime.")
-    and old_flat.get(key, "absent") != new_flat.get(key, "absent")
+    and _shown(old_flat, key) != _shown(new_flat, key)
   )
   if changed:
     key = changed[0]
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     raise errors.UserError(
       f"--workdir={path} belongs to another config: there {key} is"
-      f" {old_flat.get(key, 'absent')!r}, here {new_flat.get(key, 'absent')!r}"
-      f"{more}; choose another --workdir, or start with the config in"
-      f" {path / CONFIG_NAME} to go on with that work"
+      f" {_shown(old_flat, key)}, here {_shown(new_flat, key)}{more}; choose"
+      f" another --workdir, or start with the config in {path / CONFIG_NAME} to"
+      " go on with that work"
     )
+
+
+def _shown(flat: dict, key: str) -> str:
+  """A field's value as text: what two configs are compared by.
+
+  As text, NaN equals itself.
+  """
+  return repr(flat[key]) if key in flat else "absent"
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:
