@@ -1,0 +1,111 @@
+"""Grain's worker processes, so that they start everywhere and never linger."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import re
+import signal
+import threading
+
+import grain
+from absl import flags
+
+from vdr.runtime import errors
+
+
+def usable_cores() -> int:
+  """Cores that this process may run on."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1  # macOS
+
+
+def resolve(num_workers: int) -> int:
+  """The number of worker processes that config.runtime.num_workers means."""
+  return usable_cores() if num_workers < 0 else num_workers
+
+
+def start(data: grain.MapDataset, num_workers: int) -> grain.DatasetIterator:
+  """Reads `data` in order and ahead of need.
+
+  Args:
+    data: the elements, read in any order by several workers at once.
+    num_workers: processes; 0 reads in one thread of this process for each
+      usable core.
+
+  Returns:
+    An iterator, to be closed.
+  """
+  if not num_workers:
+    threads = usable_cores()
+    return iter(
+      data.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+      )
+    )
+  _let_grain_read_its_flags()
+  # Each worker has one element ready in itself and one on this side.
+  return iter(
+    data.to_iter_dataset(
+      grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    ).mp_prefetch(
+      grain.MultiprocessingOptions(
+        num_workers=num_workers, per_worker_buffer_size=1
+      ),
+      worker_init_fn=_init_worker,
+    )
+  )
+
+
+def explain_death(error: BaseException) -> None:
+  """Raises a UserError if `error` is Grain's news of a dead worker process."""
+  match = re.search(
+    r"terminated unexpectedly with exit code (-?\d+)", str(error)
+  )
+  if not match:
+    return
+  code = int(match[1])
+  how = {
+    -signal.SIGKILL: "was killed, most likely for want of memory; lower"
+    " runtime.num_workers or data.batch_size",
+    -signal.SIGBUS: "could not write to shared memory; enlarge /dev/shm, or"
+    " lower runtime.num_workers or data.batch_size",
+    1: "failed to start, see its own message above; a script that uses a"
+    ' loader must do so below `if __name__ == "__main__":`',
+  }.get(
+    code,
+    f"crashed with exit code {code}; runtime.num_workers=0 reads in this"
+    " process, where the crash can be looked into",
+  )
+  raise errors.UserError(f"a data worker {how}") from error
+
+
+def _let_grain_read_its_flags() -> None:
+  """Lets Grain see the defaults of its flags where nothing parses them.
+
+  absl refuses to give a flag's value before a command line was parsed, which
+  in a notebook, in pytest and in `vdr.main` (it has flags of its own) never
+  happens. Only Grain's flags are touched: others still report the mistake.
+  """
+  if flags.FLAGS.is_parsed():
+    return
+  for name in flags.FLAGS:
+    if name.startswith("grain_"):
+      flag = flags.FLAGS[name]
+      flag.present = max(flag.present, 1)
+
+
+def _init_worker(worker_index: int, worker_count: int) -> None:
+  """Runs in each worker process before it reads anything."""
+  del worker_index, worker_count
+  # Ctrl-C reaches the whole process group; the parent ends its workers itself.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+  """Ends this process when its parent is gone, even if that was killed."""
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
