@@ -130,12 +130,13 @@ class VideoFile:
     Raises:
       VideoError: the file is missing, empty, truncated or no video.
     """
-    self.num_decoded = 0
-    self._converter = Converter()
+    self.num_decoded, self._converter = 0, Converter()
     with _explained():
       if not os.path.getsize(path):
         raise VideoError("the file is empty")
-      self._container = av.open(path, options=_OPTIONS)
+      self._container = av.open(
+        path, options=_OPTIONS, metadata_errors="replace"
+      )
     try:
       with _explained():
         self._stream = self._find_stream()
@@ -173,7 +174,9 @@ class VideoFile:
     size = table.orientation.decoded_size(*out.shape[1:3])
     with _explained():
       for index, frame in self._decode(sorted(places)):
-        self._check_frame(frame)
+        size_now = table.orientation.decoded_size(frame.height, frame.width)
+        if size_now != (table.height, table.width):
+          raise VideoError("the size of the picture changes within the video")
         picture = self._converter(frame, box, *size)
         first, *others = places[index]
         shown = table.orientation.display(picture)
@@ -188,8 +191,6 @@ class VideoFile:
     context = stream.codec_context
     # A worker process has one core; threads would also add delay to seeking.
     context.thread_type, context.thread_count = "NONE", 1
-    # Not to hand out what was guessed in the place of damaged data.
-    context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
     return stream
 
   def _scan(self) -> Table:
@@ -279,16 +280,23 @@ class VideoFile:
     self._container.seek(int(table.pts[first]), stream=self._stream)
     stamps = {int(table.pts[index]) for index in wanted}
     can_skip = context.name in _SKIPPING_CODECS and not table.is_ordered
-    skips = False
+    skips, origin = False, None
     try:
-      for number, packet in enumerate(self._container.demux(self._stream)):
-        if number == 0 and table.is_ordered and packet.pts is not None:
-          first = int(np.searchsorted(table.pts, packet.pts))
+      for packet in self._container.demux(self._stream):
+        if origin is None:
+          origin = packet.pts
+          if table.is_ordered and origin is not None:
+            first = int(np.searchsorted(table.pts, origin))
+        elif packet.pts is not None and origin > packet.pts:
+          continue  # shown before the keyframe: refers to what is not there
         if can_skip and skips != (packet.pts not in stamps):
           skips = not skips
           context.skip_frame = "NONREF" if skips else "DEFAULT"
         for frame in packet.decode():
           self.num_decoded += 1
+          # Also one that is not wanted: others were predicted from it.
+          if frame.is_corrupt:
+            raise VideoError("the file is damaged: a frame can't be restored")
           if table.is_ordered:
             yield first, frame  # pyright: ignore[reportReturnType]
             first += 1
@@ -298,13 +306,6 @@ class VideoFile:
               yield index, frame  # pyright: ignore[reportReturnType]
     finally:
       context.skip_frame = "DEFAULT"
-
-  def _check_frame(self, frame: av.VideoFrame) -> None:
-    if frame.is_corrupt:
-      raise VideoError("the file is damaged: a frame could not be restored")
-    size = self.table.orientation.decoded_size(frame.height, frame.width)
-    if size != (self.table.height, self.table.width):
-      raise VideoError("the size of the picture changes within the video")
 
 
 class Converter:
@@ -394,6 +395,6 @@ def _promised_s(container: Any, stream: av.VideoStream) -> float:
   if tag := stream.metadata.get("DURATION"):  # Matroska: 00:00:10.033000000
     hours, minutes, seconds = tag.split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-  # The whole file is as long as its longest stream.
-  only_one = len(container.streams) == 1
-  return container.duration / av.time_base if only_one else 0.0
+  if len(container.streams) > 1:
+    return 0.0  # a file is as long as its longest stream
+  return (container.duration or 0) / av.time_base
