@@ -1,0 +1,113 @@
+"""Every config builds, in every variant, and says how it is started."""
+
+import ast
+import importlib
+import pathlib
+import shlex
+
+import pytest
+
+from configs import base
+from vdr import main
+from vdr.runtime import command_line, errors
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NAMES = sorted(
+  path.stem
+  for path in (ROOT / "configs").glob("*.py")
+  if path.stem not in ("__init__", "base")
+)
+MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
+VARIANTS = [
+  (name, variant)
+  for name, module in MODULES.items()
+  for variant in (None, *module.VARIANTS)
+]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_it_builds_locked_and_for_a_verb(name, variant):
+  config = MODULES[name].get_config(variant)
+  assert config.is_locked
+  assert config.job in main.JOBS
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_it_only_overrides(name, variant):
+  config = command_line.flatten(MODULES[name].get_config(variant))
+  default = command_line.flatten(base.default())
+  assert config.keys() == default.keys()
+  for key, value in default.items():
+    assert type(config[key]) is type(value), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_a_debug_variant(name):
+  assert "debug" in MODULES[name].VARIANTS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_docstring_is_a_command_that_parses(name):
+  doc = MODULES[name].__doc__
+  assert doc is not None
+  command = doc.split("\n\n")[1].replace("\\\n", " ")
+  words = shlex.split(command)
+  assert words[:3] == ["python", "-m", "vdr.main"]
+  assert any(w.startswith(f"--config=configs/{name}.py") for w in words)
+  command_line.parse(
+    [w.replace("=configs/", f"={ROOT}/configs/") for w in words[2:]]
+  )
+  assert "Hardware:" in doc
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_docstring_names_its_variants(name):
+  for variant in MODULES[name].VARIANTS:
+    assert f"`{variant}`" in (MODULES[name].__doc__ or ""), variant
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_variant_names_the_known_ones(name):
+  with pytest.raises(errors.UserError, match="'tiny'.*debug"):
+    MODULES[name].get_config("tiny")
+
+
+def test_every_field_has_its_comment():
+  source = (ROOT / "configs" / "base.py").read_text()
+  lines = source.splitlines()
+  fields = [
+    keyword
+    for call in ast.walk(ast.parse(source))
+    if isinstance(call, ast.Call) and ast.unparse(call.func) == "dict"
+    for keyword in call.keywords
+    if not isinstance(keyword.value, ast.Call)
+  ]
+  assert len(fields) > 40
+  bare = [f.arg for f in fields if "  # " not in lines[f.lineno - 1]]
+  assert not bare
+
+
+class TestBuild:
+  def test_the_variant_wins_over_the_file(self):
+    config = base.build("a", {"a": {"seed": 2}}, seed=1)
+    assert config.seed == 2
+
+  def test_two_underscores_are_a_dot(self):
+    assert base.build(None, {}, physics__fps=6.0).physics.fps == 6.0
+
+  def test_one_build_leaves_nothing_for_the_next(self):
+    base.build(None, {}, physics__num_clips__train=3)
+    assert base.build(None, {}).physics.num_clips.train != 3
+
+  def test_a_mistyped_field_is_refused(self):
+    with pytest.raises(errors.UserError, match="did you mean config.seed?"):
+      base.build("a", {"a": {"sead": 2}})
+
+  def test_a_wrong_type_is_refused(self):
+    with pytest.raises(TypeError):
+      base.build(None, {}, seed="one")
+
+  def test_a_locked_config_takes_no_new_field(self):
+    config = base.build(None, {})
+    with pytest.raises(AttributeError):
+      config.sead = 2

@@ -1,0 +1,21 @@
+"""Importing vdr costs nothing."""
+
+import re
+import subprocess
+import sys
+
+import vdr
+
+
+def test_import_loads_nothing_heavy():
+  script = "import sys, vdr; print(*sys.modules)"
+  loaded = subprocess.run(
+    [sys.executable, "-c", script], capture_output=True, text=True, check=True
+  ).stdout.split()
+  heavy = {"jax", "numpy", "tensorflow", "flax", "ml_collections", "absl"}
+  assert "vdr" in loaded
+  assert not heavy & set(loaded)
+
+
+def test_the_version_has_three_numbers():
+  assert re.fullmatch(r"\d+\.\d+\.\d+", vdr.__version__)
