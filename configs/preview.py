@@ -11,6 +11,7 @@ from configs import base
 EVERYTHING = (
   "video",
   "depth_m",
+  "normals",
   "segmentation",
   "boxes_yxyx",
   "points_xy",
@@ -30,6 +31,7 @@ def get_config(variant=None):
     variant,
     VARIANTS,
     job="preview",
+    preview__sheet_frames=3,
     data__batch_size=4,
     data__sources__main__fields=EVERYTHING,
     data__sources__main__split="test",

@@ -164,9 +164,10 @@ def draw_boxes(
   finite = np.isfinite(boxes_yxyx).all(axis=-1)
   clipped, inside = geometry.clip_boxes_yxyx(np.nan_to_num(boxes_yxyx))
   shown = valid & finite & inside
+  labels = {o: " ".join(name.split()) for o, name in enumerate(names)}
 
   def paint(canvas: ImageDraw.ImageDraw, k: int) -> None:
-    for o in reversed(np.flatnonzero(shown[:, k])):  # the main one on top
+    for o in np.flatnonzero(shown[:, k])[::-1].tolist():  # 0 on top
       # The line lies on the box's edge, or just inside that of the picture.
       margin = np.minimum(0.75 * unit, size / 2 - 1)
       edges = np.clip(clipped[o, k] * size, margin, size - margin) - 0.5
@@ -179,10 +180,8 @@ def draw_boxes(
         r = width / 2
         corners = (left - r, top - r, right + r, bottom + r)
         canvas.rectangle(corners, outline=fill, width=round(width))
-      if o < len(names) and names[o]:
-        _paint_tag(
-          canvas, (left, top, bottom), " ".join(names[o].split()), colour, unit
-        )
+      if labels.get(o):
+        _paint_tag(canvas, (left, top, bottom), labels[o], colour, unit)
 
   return _overlay(frames, paint)
 
