@@ -1,0 +1,244 @@
+"""How much of bare PyAV's decoding speed a video source keeps.
+
+  python benchmarks/decode.py
+
+Makes a set of synthetic H.264 videos (10 s at 256 lines, with B-frames and a
+keyframe every 2 s), and reads the same random clips from it in three ways:
+
+* **PyAV alone**: open, seek to the keyframe, decode up to the last wanted
+  frame, crop, resize and convert those wanted, in this process. It is told
+  which frames and which crop to take;
+* **PyAV, skipping**: the same, but leaving out frames that are neither wanted
+  nor needed by others, as the source does;
+* **the source**: `VideoFolder.read`, which also lists the video's frames,
+  chooses among them, and decodes in a child process that can be killed.
+
+All of it runs on one core, interleaved video by video; the pictures have to be
+equal to the last bit, and figures are medians of the rounds. Then both ways of
+resizing are compared in speed, and in their distance to a resize in floating
+point of each plane by itself.
+"""
+
+import argparse
+import functools
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import av
+import av.video.reformatter
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from configs import base
+from vdr.data import decoder, source, transforms, video
+
+HEIGHT, WIDTH, SIZE = 256, 340, 224
+FPS, SECONDS = 30, 10
+
+
+def make_video(path: pathlib.Path, seed: int) -> None:
+  """Blocks and noise that drift over the picture."""
+  rng = np.random.default_rng(seed)
+  n = FPS * SECONDS
+  blocks = rng.integers(0, 255, (80, 80, 3), dtype=np.uint8)
+  canvas = blocks.repeat(8, 0).repeat(8, 1).astype(np.int16)
+  noise = rng.integers(-12, 12, (HEIGHT + 32, WIDTH + 32, 1))
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("libx264", rate=FPS, options={"crf": "20"})
+    stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+    stream.codec_context.gop_size = 2 * FPS
+    for k in range(n):
+      y, x = 40 + int(30 * np.sin(k / 40 + seed)), k // 2
+      dy, dx = rng.integers(0, 32, 2)
+      pixels = canvas[y : y + HEIGHT, x : x + WIDTH]
+      pixels = pixels + noise[dy : dy + HEIGHT, dx : dx + WIDTH]
+      pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+      frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+      frame.pts = k
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def read_alone(
+  path: str,
+  stamps: list[int],
+  box: tuple[int, int, int, int],
+  can_skip: bool = False,
+) -> np.ndarray:
+  """The clip by PyAV alone; `stamps` increase."""
+  out = np.empty((len(stamps), SIZE, SIZE, 3), np.uint8)
+  convert = video.Converter()
+  wanted, place = set(stamps), 0
+  with av.open(path) as container:
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    context.thread_type, context.thread_count = "NONE", 1
+    container.seek(stamps[0], stream=stream)
+    for packet in container.demux(stream):
+      if can_skip:
+        context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+      for frame in packet.decode():
+        if place < len(stamps) and frame.pts == stamps[place]:
+          out[place] = convert(frame, box, SIZE, SIZE)
+          place += 1
+      if place == len(stamps):
+        return out
+  raise RuntimeError(f"{path} has no frame {stamps[place]}")
+
+
+def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
+  """Seconds a clip in each round: PyAV alone, skipping, and the source."""
+  cfg = base.source()
+  cfg.update(
+    kind="video_folder",
+    path=os.path.dirname(paths[0]),
+    num_frames=16,
+    stride=stride,
+    sampling="random",
+    crop="random",
+    height=SIZE,
+    width=SIZE,
+    fields=("video", "frame_times_s", "crop_affine"),
+  )
+  opened = source.open_source(cfg)
+  tables = [video.VideoFile(path).table for path in paths]
+  spent = np.zeros((rounds + 1, len(paths), 3))
+  for round_, number in np.ndindex(rounds + 1, len(paths)):
+    rng = np.random.default_rng([round_, number])
+    example, spent[round_, number, 2] = timed(
+      functools.partial(opened.read, number, rng)
+    )
+    # The same clip, found from what the source says about it.
+    indices = np.round(example["frame_times_s"] * FPS).astype(int)
+    stamps = tables[number].pts[indices].tolist()
+    box = transforms.box_px(example["crop_affine"], HEIGHT, WIDTH)
+    for way in (0, 1):
+      alone, spent[round_, number, way] = timed(
+        functools.partial(read_alone, paths[number], stamps, box, bool(way))
+      )
+      np.testing.assert_array_equal(alone, example["video"])
+  return spent[1:].mean(axis=1)  # the first round warms up
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+  start = time.perf_counter()
+  result = run()
+  return result, time.perf_counter() - start
+
+
+def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
+  """Ways from a decoded frame to the middle square, 224 pixels wide."""
+  flags = av.video.reformatter.Interpolation
+  fused = video.Converter()
+  box = (0, 42, HEIGHT, 298)
+  reformatter = av.video.reformatter.VideoReformatter()
+  plain = av.video.reformatter.VideoReformatter()
+
+  def pillow(frame: av.VideoFrame) -> np.ndarray:
+    rgb = reformatter.reformat(
+      frame,
+      format="rgb24",
+      interpolation=flags.BILINEAR | flags.FULL_CHR_H_INT,
+      threads=1,
+    )
+    image = rgb.to_image().resize(
+      (SIZE, SIZE), Image.Resampling.BILINEAR, box=(42, 0, 298, HEIGHT)
+    )
+    return np.asarray(image)
+
+  def half_chroma(frame: av.VideoFrame) -> np.ndarray:
+    part = video._crop(frame, box)
+    out = plain.reformat(
+      part, SIZE, SIZE, "rgb24", interpolation=flags.BILINEAR, threads=1
+    )
+    return out.to_ndarray()
+
+  return {
+    "libswscale, fused, full chroma (used)": lambda f: fused(
+      f, box, SIZE, SIZE
+    ).copy(),
+    "libswscale, fused, its default chroma": half_chroma,
+    "libswscale to RGB, then Pillow": pillow,
+  }
+
+
+def reference(frame: av.VideoFrame) -> np.ndarray:
+  """Each plane resized in floating point, then BT.601 to RGB."""
+  planes = []
+  for index, plane in enumerate(frame.planes):
+    raw = np.frombuffer(memoryview(plane), np.uint8)
+    pixels = raw.reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    scale = 2 if index else 1
+    image = Image.fromarray(pixels.astype(np.float32))
+    box = (42 / scale, 0, 298 / scale, HEIGHT / scale)
+    image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
+    planes.append(np.asarray(image))
+  luma = (planes[0] - 16) * 255 / 219
+  blue, red = ((plane - 128) * 255 / 224 for plane in planes[1:])
+  rgb = [
+    luma + 1.402 * red,
+    luma - 0.344136 * blue - 0.714136 * red,
+    luma + 1.772 * blue,
+  ]
+  return np.clip(np.stack(rgb, -1), 0, 255)
+
+
+def compare_resizing(path: str, rounds: int) -> None:
+  with av.open(path) as container:
+    frames = [
+      f for f, _ in zip(container.decode(video=0), range(32), strict=False)
+    ]
+  expected = reference(frames[0])
+  ways = resizers()
+  spent: dict[str, list[float]] = {name: [] for name in ways}
+  for _ in range(rounds):
+    for name, way in ways.items():
+      _, seconds = timed(lambda w=way: [w(frame) for frame in frames])
+      spent[name].append(1e3 * seconds / len(frames))
+  print("\n| crop, resize, RGB | ms a frame | mean error | largest |")
+  print("|---|---|---|---|")
+  for name, way in ways.items():
+    off = np.abs(way(frames[0]) - expected)
+    print(
+      f"| {name} | {statistics.median(spent[name]):.2f} | {off.mean():.2f}"
+      f" | {off.max():.0f} |"
+    )
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+  parser.add_argument("--videos", type=int, default=6)
+  parser.add_argument("--rounds", type=int, default=9)
+  args = parser.parse_args()
+  # Children inherit it: both ways share one core.
+  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [f"{folder}/{k}.mp4" for k in range(args.videos)]
+    for seed, path in enumerate(paths):
+      make_video(pathlib.Path(path), seed)
+    print("| 16 frames | PyAV alone, clips/s | source, clips/s", end=" ")
+    print("| source / PyAV | source / PyAV skipping |")
+    print("|---|---|---|---|---|")
+    for stride in (1, 2, 4):
+      seconds = compare_reading(paths, stride, args.rounds)
+      alone, _, ours = 1 / np.median(seconds, axis=0)
+      ratios = np.median(seconds[:, :2] / seconds[:, 2:], axis=0)
+      print(
+        f"| stride {stride} | {alone:.1f} | {ours:.1f}"
+        f" | {ratios[0]:.2f} | {ratios[1]:.2f} |",
+        flush=True,
+      )
+    compare_resizing(paths[0], args.rounds)
+  decoder.close()
+
+
+if __name__ == "__main__":
+  main()
