@@ -14,7 +14,6 @@ import pathlib
 import re
 import secrets
 from collections.abc import Iterator
-from typing import TextIO
 
 import ml_collections
 
@@ -23,8 +22,8 @@ from vdr.runtime import errors
 CONFIG_NAME = "config.json"
 LOCK_NAME = ".lock"
 
-# Of this process; a lock lives as long as its file is open.
-_locks: dict[pathlib.Path, TextIO] = {}
+# Open lock files of this process, by directory: closing one would unlock it.
+_locks: dict[pathlib.Path, int] = {}
 
 
 def claim(
@@ -107,23 +106,21 @@ def _lock(path: pathlib.Path) -> None:
   path = path.resolve()
   if path in _locks:
     return
-  file = (path / LOCK_NAME).open("a+")
+  file = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
   try:
     # Not flock: that one would live on in forked children after a kill.
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
-    file.seek(0)
-    owner = file.read().strip()
-    file.close()
+    owner = os.read(file, 32).decode().strip()
+    os.close(file)
     if error.errno in (errno.EACCES, errno.EAGAIN):
       raise errors.UserError(
         f"--workdir={path} is in use by another vdr"
         f" (process {owner or 'unknown'}); wait for it, or choose another"
       ) from error
     return  # a file system without locks
-  file.truncate(0)
-  file.write(f"{os.getpid()}\n")
-  file.flush()
+  os.truncate(file, 0)
+  os.write(file, f"{os.getpid()}\n".encode())
   _locks[path] = file
 
 
