@@ -113,7 +113,7 @@ class Loader(Iterator[Batch]):
     )
     self._position = 0
     self._checked = False
-    self._iterator: grain.DatasetIterator | None = None
+    self._reader: workers.Reader | None = None
     self._finalizer: weakref.finalize | None = None
 
   def __next__(self) -> Batch:
@@ -125,19 +125,14 @@ class Loader(Iterator[Batch]):
     if self._position == self.num_batches:
       self.close()
       raise StopIteration
-    if self._iterator is None:
-      self._start()
-    assert self._iterator is not None
     try:
-      # Workers hand over a subclass; views of it keep its memory alive.
-      batch = {k: np.asarray(v) for k, v in next(self._iterator).items()}
+      batch = self._reader_here().next()
       if not self._checked:
         schema.check(batch, batched=True)
         self._checked = True
       self._note_failures(batch)
-    except BaseException as error:
-      self.close()  # the iterator may be ahead of the position now
-      workers.explain_death(error)
+    except BaseException:
+      self.close()  # the reader may be ahead of the position now
       raise
     self._position += 1
     return batch
@@ -170,7 +165,7 @@ class Loader(Iterator[Batch]):
     """Ends the workers; the next batch, if asked for, starts them again."""
     if self._finalizer is not None:
       self._finalizer()
-    self._finalizer = self._iterator = None
+    self._finalizer = self._reader = None
 
   def __enter__(self) -> "Loader":
     return self
@@ -178,16 +173,17 @@ class Loader(Iterator[Batch]):
   def __exit__(self, *unused) -> None:
     self.close()
 
-  def _start(self) -> None:
-    """Starts the workers at the current position."""
-    data = grain.MapDataset.source(self._clips).batch(self._clips.rows)
-    data = data[self._position :]
-    num_workers = self.num_workers
-    if self.num_batches is not None:  # a worker without a batch is a waste
-      num_workers = min(num_workers, self.num_batches - self._position)
-    self._iterator = workers.start(data, num_workers)
-    # Also when the loader is dropped or the interpreter ends without close().
-    self._finalizer = weakref.finalize(self, self._iterator.close)
+  def _reader_here(self) -> workers.Reader:
+    """A reader at the current position, started if there is none."""
+    if self._reader is None:
+      data = grain.MapDataset.source(self._clips).batch(self._clips.rows)
+      num_workers = self.num_workers
+      if self.num_batches is not None:  # a worker without a batch is a waste
+        num_workers = min(num_workers, self.num_batches - self._position)
+      self._reader = workers.Reader(data[self._position :], num_workers)
+      # Also when the loader is dropped or the interpreter ends.
+      self._finalizer = weakref.finalize(self, self._reader.close)
+    return self._reader
 
   def _note_failures(self, batch: Batch) -> None:
     seen = int((batch["clip_index"] >= 0).sum())

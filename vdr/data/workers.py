@@ -8,6 +8,7 @@ import signal
 import threading
 
 import grain
+import numpy as np
 from absl import flags
 
 from vdr.runtime import errors
@@ -25,39 +26,69 @@ def resolve(num_workers: int) -> int:
   return usable_cores() if num_workers < 0 else num_workers
 
 
-def start(data: grain.MapDataset, num_workers: int) -> grain.DatasetIterator:
-  """Reads `data` in order and ahead of need.
+class Reader:
+  """Reads a data set in order and ahead of need; to be closed."""
 
-  Args:
-    data: the elements, read in any order by several workers at once.
-    num_workers: processes; 0 reads in one thread of this process for each
-      usable core.
+  def __init__(self, data: grain.MapDataset, num_workers: int):
+    """Starts reading.
 
-  Returns:
-    An iterator, to be closed.
-  """
-  if not num_workers:
-    threads = usable_cores()
-    return iter(
-      data.to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    Args:
+      data: batches, read in any order by several workers at once.
+      num_workers: processes; 0 reads in one thread of this process for each
+        usable core.
+    """
+    self._iterator: grain.DatasetIterator | None
+    if num_workers:
+      self._iterator = _in_processes(data, num_workers)
+    else:
+      threads = usable_cores()
+      options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=threads
       )
-    )
+      self._iterator = iter(data.to_iter_dataset(options))
+    self._copies = num_workers > 0
+
+  def next(self) -> dict[str, np.ndarray]:
+    """The next batch.
+
+    Raises:
+      StopIteration: there is none.
+      UserError: a worker process died.
+    """
+    assert self._iterator is not None, "closed"
+    try:
+      batch = next(self._iterator)
+    except RuntimeError as error:
+      _explain_death(error)
+      raise
+    if not self._copies:
+      return batch
+    # Out of shared memory: there each array holds a file descriptor, and
+    # complains when it outlives the interpreter.
+    return {name: np.array(value) for name, value in batch.items()}
+
+  def close(self) -> None:
+    """Ends the workers."""
+    iterator, self._iterator = self._iterator, None
+    if iterator is not None:
+      iterator.close()
+
+
+def _in_processes(
+  data: grain.MapDataset, num_workers: int
+) -> grain.DatasetIterator:
   _let_grain_read_its_flags()
-  # Each worker has one element ready in itself and one on this side.
-  return iter(
-    data.to_iter_dataset(
-      grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-    ).mp_prefetch(
-      grain.MultiprocessingOptions(
-        num_workers=num_workers, per_worker_buffer_size=1
-      ),
-      worker_init_fn=_init_worker,
-    )
+  read = data.to_iter_dataset(
+    grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
   )
+  # Each worker has one batch ready in itself and one on this side.
+  options = grain.MultiprocessingOptions(
+    num_workers=num_workers, per_worker_buffer_size=1
+  )
+  return iter(read.mp_prefetch(options, worker_init_fn=_init_worker))
 
 
-def explain_death(error: BaseException) -> None:
+def _explain_death(error: BaseException) -> None:
   """Raises a UserError if `error` is Grain's news of a dead worker process."""
   match = re.search(
     r"terminated unexpectedly with exit code (-?\d+)", str(error)
@@ -70,8 +101,8 @@ def explain_death(error: BaseException) -> None:
     " runtime.num_workers or data.batch_size",
     -signal.SIGBUS: "could not write to shared memory; enlarge /dev/shm, or"
     " lower runtime.num_workers or data.batch_size",
-    1: "failed to start, see its own message above; a script that uses a"
-    ' loader must do so below `if __name__ == "__main__":`',
+    1: "failed to start, see its own message above; a program must be a"
+    ' script, and use a loader below `if __name__ == "__main__":`',
   }.get(
     code,
     f"crashed with exit code {code}; runtime.num_workers=0 reads in this"
