@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from vdr.data import schema
-from vdr.data.physics import render, scenes, truth, world
+from vdr.data.physics import render, sampling, scenes, truth, world
 from vdr.runtime import errors
 
 
@@ -77,12 +77,12 @@ def simulate(
   settings: Settings, split: str, seed: int, index: int
 ) -> schema.Example:
   """Clip `index` of a split: every field of the schema that has a truth."""
-  scene = scenes.sample(
+  scene = sampling.sample(
     settings.scene, split, seed, index, settings.max_distractors
   )
   simulated = world.World(scene, settings.num_frames, settings.fps)
   pictures = render.render(simulated, settings.height, settings.width)
-  rng = scenes.Streams(seed, split, index)("points")
+  rng = sampling.Streams(seed, split, index)("points")
   shape = scene.main.shape if scene.main else "none"
   intrinsics = render.intrinsics(scene.camera, settings.height, settings.width)
   return {

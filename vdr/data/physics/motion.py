@@ -4,14 +4,14 @@ Every action is a *stationary* motion: at each frame the main object's position
 and orientation have one and the same distribution, whatever the action, so that
 no single frame can tell the action.
 
-* Position is `centre + u + v`, u on a circle in the ground plane and v on a
-  left-right segment. An orbit moves u at constant speed, a dash moves v to and
-  fro, fast one way and slow the other; with a uniform phase, u is uniform on
-  the circle and v uniform on the segment at any time. Who does not move keeps
-  its phase, so its u and v are drawn from the same distributions.
-* Orientation is `turn(t) · R`, R uniform on SO(3): uniform at any time,
-  whatever axis the object turns about (Haar measure is invariant).
-* Height follows from the orientation alone: the body always touches the ground.
+* Position is `centre + u + v + w`: u on a circle in the ground plane, v on a
+  left-right segment, w on an upright one. An orbit moves u at constant speed, a
+  dash moves v and a bob moves w to and fro, fast one way and slow the other.
+  With a uniform phase, u is uniform on its circle, v and w on their segments,
+  at any time; and who does not move keeps its phase, so its u, v and w are
+  drawn from the very same distributions.
+* Orientation is a uniform heading times a slight lean; a spin adds to the
+  heading, which stays uniform at any time.
 """
 
 import numpy as np
@@ -20,56 +20,53 @@ from jaxtyping import Float
 from vdr import geometry
 from vdr.data.physics import scenes
 
-GAP_M = 0.01  # between the main object's lowest point and the ground
+GAP_M = 0.01  # least height of the main object above the ground
 
 
 def main_poses(
   body: scenes.Body, motion: scenes.Motion, times_s: Float[np.ndarray, " t"]
 ) -> Float[np.ndarray, "t 4 4"]:
   """Object-to-world poses of the main object at the given times."""
-  clockwise = motion.action in ("spin_cw", "orbit_cw", "tumble_away")
-  sense = -1.0 if clockwise else 1.0
-  kind = motion.action.split("_")[0]
+  kind, _, sense = motion.action.partition("_")
+  sign = -1.0 if sense in ("cw", "left", "down") else 1.0
 
-  turn = 2 * np.pi * motion.turn_rate_hz * times_s * sense
-  # Seen from above for a spin; +x turns the top towards the camera.
-  axis = np.array([1.0, 0, 0] if kind == "tumble" else [0, 0, 1.0])
-  if kind not in ("spin", "tumble"):
-    turn = np.zeros_like(turn)
-  rotation = geometry.rotation_about(axis, turn) @ geometry.rotation_matrix(
+  heading = np.zeros_like(times_s)
+  if kind == "spin":
+    heading = sign * 2 * np.pi * motion.spin_rate_hz * times_s
+  up = np.array([0.0, 0.0, 1.0])
+  rotation = geometry.rotation_about(up, heading) @ geometry.rotation_matrix(
     np.array(body.orientation)
   )
 
-  orbit = np.full_like(times_s, motion.orbit_phase)
+  angle = np.full_like(times_s, 2 * np.pi * motion.orbit_phase)
   if kind == "orbit":
-    orbit = orbit + sense * motion.orbit_rate_hz * times_s
-  dash = np.full_like(times_s, motion.dash_phase)
-  if kind == "dash":
-    dash = dash + motion.dash_rate_hz * times_s
-  way = _to_and_fro(dash % 1.0, motion.dash_fast_share)
-  if motion.action == "dash_left":  # fast to the left, slow to the right
-    way = -way
+    angle += sign * 2 * np.pi * motion.orbit_rate_hz * times_s
+  beats = motion.beat_rate_hz * times_s
+  dash = _to_and_fro(motion.dash_phase + beats * (kind == "dash"), motion)
+  bob = _to_and_fro(motion.bob_phase + beats * (kind == "bob"), motion)
+  # Turning the segment round turns the fast way round, and nothing else.
+  dash = dash * sign if kind == "dash" else dash
+  bob = bob * sign if kind == "bob" else bob
 
+  radius = motion.orbit_radius_m
+  x = motion.centre_m[0] + radius * np.cos(angle) + motion.dash_span_m * dash
+  y = motion.centre_m[1] + radius * np.sin(angle)
+  lift = motion.bob_height_m * (bob + 1) / 2
+  z = reach_down(body, rotation) + GAP_M + lift
   poses = np.tile(np.eye(4), (len(times_s), 1, 1))
   poses[:, :3, :3] = rotation
-  angle = 2 * np.pi * orbit
-  poses[:, 0, 3] = (
-    motion.centre_m[0]
-    + motion.orbit_radius_m * np.cos(angle)
-    + motion.dash_span_m * way
-  )
-  poses[:, 1, 3] = motion.centre_m[1] + motion.orbit_radius_m * np.sin(angle)
-  poses[:, 2, 3] = reach_down(body, rotation) + GAP_M
+  poses[:, :3, 3] = np.stack([x, y, z], axis=-1)
   return poses
 
 
 def _to_and_fro(
-  phase: Float[np.ndarray, " t"], fast_share: float
+  beats: Float[np.ndarray, " t"], motion: scenes.Motion
 ) -> Float[np.ndarray, " t"]:
-  """From -1 to 1 in the fast share of a period, then slowly back."""
-  there = 2 * phase / fast_share - 1
-  back = 1 - 2 * (phase - fast_share) / (1 - fast_share)
-  return np.where(phase < fast_share, there, back)
+  """From -1 to 1 in the fast share of a beat, then slowly back."""
+  phase, fast = beats % 1.0, motion.fast_share
+  there = 2 * phase / fast - 1
+  back = 1 - 2 * (phase - fast) / (1 - fast)
+  return np.where(phase < fast, there, back)
 
 
 def reach_down(

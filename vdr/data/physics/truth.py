@@ -149,7 +149,7 @@ def caption(scene: scenes.Scene) -> str:
     others = f", beside {count} other objects"
   return (
     f"{_article(_look_words(scene.main.look))} {scene.main.shape}"
-    f" {_ACTION_WORDS[scene.motion.action]} on {ground} ground{others},"
+    f" {_ACTION_WORDS[scene.motion.action]} over {ground} ground{others},"
     f" while {camera}."
   )
 
@@ -160,8 +160,8 @@ _ACTION_WORDS = {
   "spin_ccw": "spins counter-clockwise",
   "orbit_cw": "circles clockwise",
   "orbit_ccw": "circles counter-clockwise",
-  "tumble_toward": "tumbles towards us",
-  "tumble_away": "tumbles away from us",
+  "bob_up": "leaps up and sinks back",
+  "bob_down": "drops down and rises back",
   "dash_left": "dashes left and drifts back",
   "dash_right": "dashes right and drifts back",
 }
