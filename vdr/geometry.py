@@ -153,8 +153,8 @@ def boxes_from_masks(
   The box runs along the outer edges of the outermost pixels; an empty mask
   gives a box of zeros.
   """
-  rows, columns = masks.any(axis=-1), masks.any(axis=-2)
-  valid = rows.any(axis=-1)
+  rows, columns = np.asarray(masks.any(axis=-1)), np.asarray(masks.any(axis=-2))
+  valid = np.asarray(rows.any(axis=-1))
   edges = [_extent(rows), _extent(columns)]
   boxes = np.stack(
     [edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=-1

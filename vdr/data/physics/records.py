@@ -9,9 +9,6 @@ nothing for it:
 * `normals_127`: int8, 127 times the unit normal.
 """
 
-# Generated protocol buffers have no type stubs.
-# pyright: reportAttributeAccessIssue=false
-
 import pathlib
 import zlib
 from collections.abc import Iterable, Mapping
@@ -38,7 +35,15 @@ COMPRESSED = ("depth_mm", "normals_127", "segmentation")
 ZLIB_LEVEL = 1
 
 _LABELS = tuple(clip.CLASS_NAMES)
-_NOT_STORED = ("clip_valid", "clip_index", "error", "label", "crop_affine")
+# What the loader, a folder's labels or a crop add to a clip.
+_NOT_STORED = (
+  "clip_valid",
+  "clip_index",
+  "clip_id",
+  "error",
+  "label",
+  "crop_affine",
+)
 FIELDS = tuple(name for name in schema.FIELDS if name not in _NOT_STORED)
 
 

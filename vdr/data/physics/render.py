@@ -79,7 +79,7 @@ def render(simulated: world.World, height: int, width: int) -> Pictures:
   segmentation = np.empty(shape, np.uint8)
   normals = np.empty((*shape, 3), np.float32)
   for t in range(num_frames):
-    frame = _cast(simulated, t, camera_rays)
+    frame = cast_frame(simulated, t, camera_rays)
     colour = _shade(
       simulated.scene, frame, _albedo(simulated, t, frame, height)
     )
@@ -98,7 +98,7 @@ def render(simulated: world.World, height: int, width: int) -> Pictures:
   )
 
 
-def _cast(
+def cast_frame(
   simulated: world.World, t: int, camera_rays: Float[np.ndarray, "3 n"]
 ) -> _Frame:
   """Rays from the camera and, where light may reach, from the light."""

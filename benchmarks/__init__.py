@@ -1,0 +1,1 @@
+"""Measurements that print Markdown tables; each says how to run it."""
