@@ -1,5 +1,6 @@
 """Grain's worker processes, so that they start everywhere and never linger."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -47,6 +48,7 @@ class Reader:
       )
       self._iterator = iter(data.to_iter_dataset(options))
     self._copies = num_workers > 0
+    self._array_type: type = np.ndarray
 
   def next(self) -> dict[str, np.ndarray]:
     """The next batch.
@@ -65,13 +67,22 @@ class Reader:
       return batch
     # Out of shared memory: there each array holds a file descriptor, and
     # complains when it outlives the interpreter.
+    self._array_type = type(batch["video"])
     return {name: np.array(value) for name, value in batch.items()}
 
   def close(self) -> None:
     """Ends the workers."""
     iterator, self._iterator = self._iterator, None
-    if iterator is not None:
-      iterator.close()
+    if iterator is None:
+      return
+    iterator.close()
+    del iterator
+    # Grain frees shared memory in a thread; an interpreter that ends first
+    # would leave that to Python, which warns. One thread: its turn comes last.
+    pool = getattr(self._array_type, "_del_thread_pool", None)
+    if pool is not None:
+      with contextlib.suppress(ValueError):  # the interpreter is ending
+        pool.apply(int)
 
 
 def _in_processes(
