@@ -58,6 +58,7 @@ setuptools.setup(
       "basedpyright",
       "beartype",
       "hypothesis",
+      "psutil",
       "pytest",
       "pytest-timeout",
       "pytest-xdist",

@@ -123,7 +123,8 @@ def fit_and_score(
   schedule = optax.warmup_cosine_decay_schedule(0, LEARNING_RATE, 50, STEPS)
   optimizer = optax.adamw(schedule, weight_decay=WEIGHT_DECAY)
   classes = int(max(labels.max(), test_labels.max())) + 1
-  params = init(jax.random.key(0), *train.shape[1:3], classes)
+  num_frames, num_tokens = train.shape[1:3]
+  params = init(jax.random.key(0), num_frames, num_tokens, classes)
 
   def loss(params, x: Tokens, y: Int[Array, " b"]):
     logits = predict(params, x)

@@ -1,6 +1,6 @@
 """What the pipeline costs, and what its workers bring.
 
-  python benchmarks/loader.py [--path=DIR] [--split=train] [--rounds=5]
+  python -m benchmarks.loader [--path=DIR] [--split=train] [--rounds=5]
 
 Prints Markdown tables of clips per second relative to a bare loop over
 `source.read` on one core: medians of rounds in which all ways take turns, since

@@ -21,11 +21,25 @@ def config(**fields):
   return ml_collections.ConfigDict(tree | fields)
 
 
+def claim(path, cfg):
+  return workdir.claim(path, cfg, [name for name in cfg if name != "runtime"])
+
+
 def refusal(path, cfg):
   with pytest.raises(errors.UserError) as caught:
-    workdir.claim(path, cfg)
+    claim(path, cfg)
   assert "\n" not in str(caught.value)
   return str(caught.value)
+
+
+def test_only_the_named_sections_are_compared(tmp_path):
+  first = config(physics={"height": 64}, preview={"columns": 2})
+  workdir.claim(tmp_path, first, ("physics",))
+  other = config(physics={"height": 64}, preview={"columns": 3}, new=1)
+  workdir.claim(tmp_path, other, ("physics",))
+  for changed in (config(physics={"height": 32}), config(seed=1)):
+    with pytest.raises(errors.UserError, match="another config"):
+      workdir.claim(tmp_path, changed, ("physics",))
 
 
 def visible(path):
@@ -52,46 +66,46 @@ def kill(process):
 
 class TestClaim:
   def test_a_new_directory_is_made_and_gets_the_config(self, tmp_path):
-    path = workdir.claim(tmp_path / "a" / "b", config())
+    path = claim(tmp_path / "a" / "b", config())
     assert path == tmp_path / "a" / "b"
     stored = json.loads((path / workdir.CONFIG_NAME).read_text())
     assert stored == json.loads(config().to_json())
     assert visible(path) == [workdir.CONFIG_NAME]
 
   def test_the_same_config_goes_on(self, tmp_path):
-    workdir.claim(tmp_path, config())
+    claim(tmp_path, config())
     (tmp_path / "result").touch()
     before = (tmp_path / workdir.CONFIG_NAME).stat().st_mtime_ns
-    assert workdir.claim(str(tmp_path), config()) == tmp_path
+    assert claim(str(tmp_path), config()) == tmp_path
     assert (tmp_path / workdir.CONFIG_NAME).stat().st_mtime_ns == before
 
   def test_a_list_and_a_tuple_are_the_same(self, tmp_path):
-    workdir.claim(tmp_path, config(sizes=(1, 2)))
-    workdir.claim(tmp_path, config(sizes=[1, 2]))
+    claim(tmp_path, config(sizes=(1, 2)))
+    claim(tmp_path, config(sizes=[1, 2]))
 
   @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, ""])
   def test_any_value_is_the_same_as_itself(self, tmp_path, value):
-    workdir.claim(tmp_path, config(limit=value))
-    workdir.claim(tmp_path, config(limit=value))
+    claim(tmp_path, config(limit=value))
+    claim(tmp_path, config(limit=value))
 
   def test_runtime_fields_may_differ(self, tmp_path):
-    workdir.claim(tmp_path, config())
-    workdir.claim(tmp_path, config(runtime={"num_workers": 5}))
+    claim(tmp_path, config())
+    claim(tmp_path, config(runtime={"num_workers": 5}))
 
   def test_another_config_is_refused_with_the_field(self, tmp_path):
-    workdir.claim(tmp_path, config())
+    claim(tmp_path, config())
     message = refusal(tmp_path, config(seed=3))
     assert str(tmp_path) in message
     assert "there seed is 0, here 3;" in message
     assert "choose another --workdir" in message
 
   def test_fields_that_differ_are_counted(self, tmp_path):
-    workdir.claim(tmp_path, config())
+    claim(tmp_path, config())
     message = refusal(tmp_path, config(seed=3, sizes=(1,), more=1))
     assert "there more is absent, here 1 and 2 more;" in message
 
   def test_a_bool_is_no_number(self, tmp_path):
-    workdir.claim(tmp_path, config(flip=1))
+    claim(tmp_path, config(flip=1))
     assert "there flip is 1, here True" in refusal(tmp_path, config(flip=True))
 
   def test_a_foreign_directory_is_refused_and_left_alone(self, tmp_path):
@@ -100,14 +114,14 @@ class TestClaim:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
   def test_an_empty_directory_is_taken(self, tmp_path):
-    workdir.claim(tmp_path, config())
+    claim(tmp_path, config())
     assert visible(tmp_path) == [workdir.CONFIG_NAME]
 
   def test_a_start_killed_before_its_config_was_written_is_taken(
     self, tmp_path
   ):
     (tmp_path / ".config.json.0123abcd.tmp.json").write_text("{")
-    workdir.claim(tmp_path, config())
+    claim(tmp_path, config())
 
   def test_a_file_is_refused(self, tmp_path):
     path = tmp_path / "file"
@@ -140,7 +154,7 @@ class TestClaim:
 
   def test_a_tilde_is_the_home_directory(self, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert workdir.claim("~/runs", config()) == tmp_path / "runs"
+    assert claim("~/runs", config()) == tmp_path / "runs"
 
   @given(
     st.dictionaries(
@@ -151,8 +165,8 @@ class TestClaim:
   def test_every_config_can_be_gone_on_with(self, tmp_path_factory, fields):
     path = tmp_path_factory.mktemp("any")
     cfg = ml_collections.ConfigDict({"fields": fields})
-    workdir.claim(path, cfg)
-    workdir.claim(path, cfg)
+    claim(path, cfg)
+    claim(path, cfg)
 
 
 OWNER = """
@@ -160,7 +174,7 @@ OWNER = """
   import ml_collections
   from vdr.runtime import workdir
   tree = {"seed": 0, "sizes": (1, 2), "runtime": {"num_workers": 2}}
-  workdir.claim(sys.argv[1], ml_collections.ConfigDict(tree))
+  workdir.claim(sys.argv[1], ml_collections.ConfigDict(tree), list(tree))
   print("ready", flush=True)
   time.sleep(60)
 """
@@ -173,7 +187,7 @@ def test_only_one_process_at_a_time(tmp_path):
     assert f"in use by another vdr (process {owner.pid})" in message
   finally:
     kill(owner)
-  workdir.claim(tmp_path, config())  # however the other one ended
+  claim(tmp_path, config())  # however the other one ended
 
 
 class TestAtomicPath:

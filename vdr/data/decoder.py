@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from vdr.data import source
+from vdr.runtime import processes
 
 _START_TIMEOUT_S = 120.0  # a cold disk is slow; it is no clip's fault
 
@@ -186,7 +187,7 @@ class Pool:
       # A worker process has one core: its second child reads while the first
       # one decodes.
       in_worker = multiprocessing.parent_process() is not None
-      limit = 2 if in_worker else _num_cores()
+      limit = 2 if in_worker else processes.usable_cores()
     self.limit = limit
     self._slots = threading.BoundedSemaphore(limit)
     self._idle: list[Child] = []
@@ -293,12 +294,6 @@ def decode(
     request = plan(video)
     frames = child.read(request, deadline)
   return frames, video.times_s[request.indices]
-
-
-def _num_cores() -> int:
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def _anonymous_file() -> int:

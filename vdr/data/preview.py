@@ -75,7 +75,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
   sources = {
     name: source.open_source(cfg) for name, cfg in config.data.sources.items()
   }
-  directory = workdirs.claim(workdir, config)
+  directory = workdirs.claim(workdir, config, ("data", "preview"))
   workdirs.remove_leftovers(directory)
   clips, bad = _read_all(sources, config.preview, config.seed)
   _write_skipped(directory / "skipped.jsonl", bad)

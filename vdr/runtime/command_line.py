@@ -89,7 +89,7 @@ def load_config(spec: str) -> ml_collections.ConfigDict:
   return config.lock()
 
 
-def _run(path: pathlib.Path, args: list[str]) -> object:
+def _run(path: pathlib.Path, args: list[str]) -> Any:
   """What the `get_config` of a config file returns."""
   spec = importlib.util.spec_from_file_location("vdr_config", path)
   assert spec is not None and spec.loader is not None  # it is a .py file

@@ -1,8 +1,8 @@
 """A work directory belongs to one config; nothing in it is left half-written.
 
-`config.runtime` holds what may differ between two starts of the same work (the
-number of worker processes, say): it never changes a result, so it is left out
-of the comparison.
+A verb names the sections of the config that decide its results; only those, the
+job and the seed are compared. `config.runtime` (the number of worker processes,
+say) never changes a result.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import ml_collections
 
@@ -27,7 +27,9 @@ _locks: dict[pathlib.Path, int] = {}
 
 
 def claim(
-  workdir: str | os.PathLike, config: ml_collections.ConfigDict
+  workdir: str | os.PathLike,
+  config: ml_collections.ConfigDict,
+  sections: Sequence[str],
 ) -> pathlib.Path:
   """Makes `workdir` this config's and this process's own, or goes on in it.
 
@@ -36,6 +38,7 @@ def claim(
   Args:
     workdir: the directory; made if it does not exist.
     config: the resolved config, written to `config.json` on the first start.
+    sections: of the config, whose fields decide what the work gives.
 
   Returns:
     The directory.
@@ -58,7 +61,7 @@ def claim(
     _refuse_strangers(path)
     path.mkdir(parents=True, exist_ok=True)
     _lock(path)
-    return _claim_locked(path, config)
+    return _claim_locked(path, config, sections)
   except OSError as error:
     raise errors.UserError(
       f"--workdir={workdir} can't be used: {error.strerror or error}; choose a"
@@ -67,7 +70,9 @@ def claim(
 
 
 def _claim_locked(
-  path: pathlib.Path, config: ml_collections.ConfigDict
+  path: pathlib.Path,
+  config: ml_collections.ConfigDict,
+  sections: Sequence[str],
 ) -> pathlib.Path:
   """Compares with the config that is there, or leaves this one there."""
   stored, new = path / CONFIG_NAME, _plain(config)
@@ -81,7 +86,7 @@ def _claim_locked(
       f"{stored} is no JSON ({error}): it was not written by vdr; choose"
       " another --workdir"
     ) from error
-  _refuse_other_config(path, old, new)
+  _refuse_other_config(path, old, new, sections)
   return path
 
 
@@ -171,12 +176,15 @@ def _plain(config: ml_collections.ConfigDict) -> dict:
   return json.loads(config.to_json_best_effort())
 
 
-def _refuse_other_config(path: pathlib.Path, old: dict, new: dict) -> None:
+def _refuse_other_config(
+  path: pathlib.Path, old: dict, new: dict, sections: Sequence[str]
+) -> None:
   old_flat, new_flat = _flatten(old), _flatten(new)
+  compared = ("job", "seed", *sections)
   changed = sorted(
     key
     for key in old_flat.keys() | new_flat.keys()
-    if not key.startswith("runtime.")
+    if key.partition(".")[0] in compared
     and _shown(old_flat, key) != _shown(new_flat, key)
   )
   if changed:

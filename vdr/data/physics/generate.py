@@ -13,13 +13,12 @@ import multiprocessing.queues
 import os
 import pathlib
 import queue
-import threading
 from collections.abc import Iterator
 
 import ml_collections
 
 from vdr.data.physics import clip, records, scenes
-from vdr.runtime import errors, progress, workdir
+from vdr.runtime import errors, processes, progress, workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ def run(
   """
   settings = clip.Settings.from_config(config.physics)
   _check(config.physics)
-  path = workdir.claim(directory, config)
+  path = workdir.claim(directory, config, ("physics",))
   workdir.remove_leftovers(path)
   shards = _plan(config.physics, path)
   missing = [shard for shard in shards if not shard.path.exists()]
@@ -58,7 +57,8 @@ def run(
   with progress.bar(
     total, unit="clip", label="simulating", done=total - left
   ) as bar:
-    workers = _num_workers(config.runtime.num_workers, len(missing))
+    workers = processes.resolve(config.runtime.num_workers)
+    workers = min(workers, len(missing))
     for count in _make(missing, settings, config.seed, workers):
       bar.advance(count)
   records.write_metadata(path, settings, _shard_lengths(shards))
@@ -103,12 +103,6 @@ def _shard_lengths(shards: list[_Shard]) -> dict[str, list[int]]:
   for shard in shards:
     lengths.setdefault(shard.split, []).append(len(shard))
   return lengths
-
-
-def _num_workers(wanted: int, num_shards: int) -> int:
-  """Worker processes; 0 works in this one."""
-  usable = len(os.sched_getaffinity(0)) if wanted < 0 else wanted
-  return min(usable, num_shards)
 
 
 def _make(
@@ -176,15 +170,7 @@ def _start_worker(
 ) -> None:
   global _worker_state
   _worker_state = (finished, settings, seed)
-  threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-  """Ends this worker when its parent is gone, even by SIGKILL."""
-  parent = multiprocessing.parent_process()
-  if parent is not None:
-    parent.join()
-    os._exit(1)
+  processes.exit_with_parent()
 
 
 def _work(shard: _Shard) -> None:

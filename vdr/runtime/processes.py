@@ -1,0 +1,35 @@
+"""Worker processes: how many, and that none outlives its parent."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+
+
+def usable_cores() -> int:
+  """Cores that this process may run on."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1  # macOS
+
+
+def resolve(num_workers: int) -> int:
+  """The number of worker processes that config.runtime.num_workers means."""
+  return usable_cores() if num_workers < 0 else num_workers
+
+
+def exit_with_parent() -> None:
+  """Ends this process as soon as its parent is gone, even if that was killed.
+
+  To be called once in a process that `multiprocessing` started; elsewhere it
+  does nothing.
+  """
+  parent = multiprocessing.parent_process()
+  if parent is None:
+    return
+
+  def watch() -> None:
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
