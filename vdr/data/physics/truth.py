@@ -3,7 +3,7 @@
 import colorsys
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from vdr import geometry
 from vdr.data import schema
@@ -39,10 +39,13 @@ def tracks(
     fixed = geometry.transform_points(
       geometry.invert_rigid(poses[0]), start[here]
     )
-    points[here] = geometry.transform_points(poses, fixed[None]).swapaxes(0, 1)
+    fixed = np.tile(fixed, (num_frames, 1, 1))
+    points[here] = geometry.transform_points(poses, fixed).swapaxes(0, 1)
 
   xy, depth = geometry.project(
-    points.swapaxes(0, 1), paths.camera_to_world, intrinsics
+    points.swapaxes(0, 1),
+    paths.camera_to_world,
+    np.tile(intrinsics, (num_frames, 1, 1)),
   )
   visible = (depth > 0) & ((xy >= 0) & (xy < 1)).all(axis=-1)
   for t in range(num_frames):
@@ -94,7 +97,7 @@ def _start(
 
 
 def _pick_pixels(
-  labels: Int[np.ndarray, " p"], num_points: int, rng: np.random.Generator
+  labels: UInt8[np.ndarray, " p"], num_points: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " n"]:
   main = np.flatnonzero(labels == world.FIRST_OBJECT)
   others = np.flatnonzero(labels > world.FIRST_OBJECT)

@@ -116,11 +116,12 @@ class World:
     directions: Float[np.ndarray, "n 3"],
     with_normals: bool,
   ) -> tuple[
-    Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]
+    Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "m 3"]
   ]:
     """Casts with MuJoCo only the rays that come near a body.
 
-    Most don't: those meet the plane z = 0 or nothing.
+    Most don't: those meet the plane z = 0 or nothing. Without normals, the
+    last array is empty.
     """
     n = len(directions)
     with np.errstate(divide="ignore"):
@@ -158,7 +159,7 @@ class World:
     directions: Float[np.ndarray, "n 3"],
     with_normals: bool,
   ) -> tuple[
-    Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]
+    Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "m 3"]
   ]:
     n = len(directions)
     geom, distance = np.empty(n, np.int32), np.empty(n)
