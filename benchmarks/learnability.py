@@ -6,8 +6,8 @@
 Features are the plainest there are: a PCA of pixel patches, 8 × 8 pixels of the
 first frame and 4 × 8 × 8 of each chunk of four frames after it, 24 components
 each. On them a probe of one hidden layer a token and attentive pooling is
-fitted to `train` and scored on `test`: on whole clips, and on every single frame
-by itself, where the action has to stay at chance.
+fitted to `train` and scored on `test`: on whole clips, and on every single
+frame by itself, where the action has to stay at chance.
 """
 
 import json

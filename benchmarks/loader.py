@@ -19,8 +19,9 @@ import numpy as np
 from absl import app, flags
 
 from configs import base
-from vdr.data import loader, prefetch, schema, workers
+from vdr.data import loader, prefetch, schema
 from vdr.data import source as source_lib
+from vdr.runtime import processes
 
 _PATH = flags.DEFINE_string("path", None, "Simulated data set to read.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split of it.")
@@ -117,7 +118,7 @@ def _next(batches: Iterator) -> object:
 
 def main(argv: list[str]) -> None:
   del argv
-  print(f"{workers.usable_cores()} usable cores, batches of {_BATCH.value}")
+  print(f"{processes.usable_cores()} usable cores, batches of {_BATCH.value}")
   _table("in memory", Synthetic(0.0))
   _table("10 ms of computing a clip", Synthetic(0.01))
   if _PATH.value:

@@ -22,7 +22,7 @@ from vdr.data import failures as failures_lib
 from vdr.data import host_clips, schema, workers
 from vdr.data import order as order_lib
 from vdr.data import source as source_lib
-from vdr.runtime import errors
+from vdr.runtime import errors, processes
 
 Batch = dict[str, np.ndarray]
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -91,7 +91,7 @@ class Loader(Iterator[Batch]):
       sources = {n: source_lib.open_source(cfg.sources[n]) for n in names}
     self.sources = {n: sources[n] for n in names}
     self.num_clips = _count_clips(self.sources)
-    self.num_workers = workers.resolve(num_workers)
+    self.num_workers = processes.resolve(num_workers)
     self._clips = host_clips.HostClips(
       names=tuple(names),
       sources=tuple(self.sources.values()),

@@ -1,30 +1,14 @@
 """Grain's worker processes, so that they start everywhere and never linger."""
 
 import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
 import re
 import signal
-import threading
 
 import grain
 import numpy as np
 from absl import flags
 
-from vdr.runtime import errors
-
-
-def usable_cores() -> int:
-  """Cores that this process may run on."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1  # macOS
-
-
-def resolve(num_workers: int) -> int:
-  """The number of worker processes that config.runtime.num_workers means."""
-  return usable_cores() if num_workers < 0 else num_workers
+from vdr.runtime import errors, processes
 
 
 class Reader:
@@ -42,7 +26,7 @@ class Reader:
     if num_workers:
       self._iterator = _in_processes(data, num_workers)
     else:
-      threads = usable_cores()
+      threads = processes.usable_cores()
       options = grain.ReadOptions(
         num_threads=threads, prefetch_buffer_size=threads
       )
@@ -142,12 +126,4 @@ def _init_worker(worker_index: int, worker_count: int) -> None:
   del worker_index, worker_count
   # Ctrl-C reaches the whole process group; the parent ends its workers itself.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-  threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-  """Ends this process when its parent is gone, even if that was killed."""
-  parent = multiprocessing.parent_process()
-  if parent is not None:
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
+  processes.exit_with_parent()
