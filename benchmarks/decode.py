@@ -1,6 +1,6 @@
 """How much of bare PyAV's decoding speed a video source keeps.
 
-  python benchmarks/decode.py
+  python -m benchmarks.decode
 
 Makes a set of synthetic H.264 videos (10 s at 256 lines, with B-frames and a
 keyframe every 2 s), and reads the same random clips from it in three ways:
@@ -24,7 +24,6 @@ import functools
 import os
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,8 +33,6 @@ import av
 import av.video.reformatter
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from configs import base
 from vdr.data import decoder, source, transforms, video
