@@ -55,8 +55,8 @@ class PhysicsSource:
       self.settings = clip.Settings.from_config(
         ml_collections.ConfigDict(stored["physics"])
       )
-      self._num_shards = len(lengths[cfg.split])
-      self._length = sum(lengths[cfg.split])
+      self._shard_lengths = lengths[cfg.split]
+      self._length = sum(self._shard_lengths)
     self._shapes = records.shapes(self.settings)
 
   def __len__(self) -> int:
@@ -119,10 +119,14 @@ class PhysicsSource:
   def _reader(self) -> array_record_data_source.ArrayRecordDataSource:
     """Opened where it is first used: each worker process has its own."""
     assert self._path is not None
+    num_shards = len(self._shard_lengths)
+    # With its number of records, no shard is opened before it is needed: a
+    # damaged one spoils no clips but its own.
     return array_record_data_source.ArrayRecordDataSource(
       [
-        str(self._path / records.shard_name(self._split, i, self._num_shards))
-        for i in range(self._num_shards)
+        str(self._path / records.shard_name(self._split, i, num_shards))
+        + f"[0:{length}]"
+        for i, length in enumerate(self._shard_lengths)
       ]
     )
 
