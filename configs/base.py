@@ -20,6 +20,7 @@ def default() -> ConfigDict:
       seed=0,  # every random draw comes from this number
       physics=physics(),
       data=loader(),
+      tokenizer=tokenizer(),
       preview=dict(
         num_clips=8,  # clips drawn
         columns=4,  # clips beside each other in the animation
@@ -101,6 +102,17 @@ def source() -> ConfigDict:
       crop_area=(0.3, 1.0),  # random: share of the frame's area, least and most
       crop_aspect=(0.75, 4 / 3),  # random: width over height, least and most
       flip=False,  # random: mirror half the clips; only where labels allow
+    )
+  )
+
+
+def tokenizer() -> ConfigDict:
+  """Pixels to latents and back (vdr/models/tokenizer.py)."""
+  return ConfigDict(
+    dict(
+      kind="patch",  # patch: PCA of pixel patches
+      downsample=8,  # pixels of a latent's side
+      channels=48,  # of a latent
     )
   )
 

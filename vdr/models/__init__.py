@@ -1,0 +1,1 @@
+"""Networks and tokenizers; parameters are plain nested dicts of arrays."""
