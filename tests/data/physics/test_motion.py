@@ -119,6 +119,55 @@ def test_every_action_moves_and_is_even_from_beat_to_beat(action):
   np.testing.assert_allclose(poses[:60], poses[60:120], atol=1e-9)
 
 
+@pytest.mark.parametrize("action", scenes.ACTIONS)
+@pytest.mark.parametrize("part", ["orbit", "dash", "bob"])
+def test_every_action_keeps_the_spread_of_places(part, action):
+  """Evenly spread phases give evenly spread places at any time."""
+  alone = dict(orbit_radius_m=0.0, dash_span_m=0.0, bob_height_m=0.0)
+  span = {"orbit": "orbit_radius_m", "dash": "dash_span_m"}.get(part)
+  alone[span or "bob_height_m"] = 1.0
+  phases, body = (np.arange(400) + 0.5) / 400, handmade.body("sphere")
+  places = np.stack(
+    [
+      motion.main_poses(
+        body,
+        dataclasses.replace(
+          handmade.MOTION,
+          action=action,
+          **{**alone, f"{part}_phase": float(phase)},
+        ),
+        np.arange(17) / 12,
+      )[:, :3, 3]
+      for phase in phases
+    ]
+  )
+  if part == "orbit":
+    value = np.arctan2(places[..., 1], places[..., 0]) / (2 * np.pi) % 1
+  elif part == "dash":
+    value = (places[..., 0] + 1) / 2
+  else:
+    value = places[..., 2] - places[..., 2].min()
+  value = np.sort(value, axis=0)
+  assert np.abs(value - phases[:, None]).max() < 0.01
+
+
+@pytest.mark.parametrize("action", scenes.ACTIONS)
+def test_every_action_keeps_the_spread_of_headings(action):
+  headings = (np.arange(90) + 0.5) / 90 * 2 * np.pi
+  moved = dataclasses.replace(handmade.MOVING, action=action)
+  turned = []
+  for heading in headings:
+    body = handmade.body(
+      "box",
+      orientation=(float(np.cos(heading / 2)), 0.0, 0.0,
+                   float(np.sin(heading / 2))),
+    )  # fmt: skip
+    poses = motion.main_poses(body, moved, np.arange(17) / 12)
+    turned.append(np.arctan2(poses[:, 1, 0], poses[:, 0, 0]) / (2 * np.pi) % 1)
+  gaps = np.diff(np.sort(np.array(turned), axis=0), axis=0)
+  np.testing.assert_allclose(gaps, 1 / 90, atol=1e-9)
+
+
 def test_no_action_moves_nothing():
   assert _is_constant(_poses("none"))
 

@@ -193,6 +193,37 @@ def test_rays_meet_the_shape_that_is_described(shape):
   assert (np.einsum("nd,nd->n", normals, directions)[hit] < 1e-9).all()
 
 
+@pytest.mark.parametrize("shape", scenes.SHAPES)
+def test_rays_from_anywhere_meet_a_body_that_they_aim_at(shape):
+  """Corners and ends, too; from near by, and from within its reach."""
+  rng = np.random.default_rng(2)
+  body = handmade.body(shape, orientation=(0.8, 0.6, 0.0, 0.0))
+  high = dataclasses.replace(handmade.MOTION, bob_height_m=20.0, bob_phase=0.1)
+  scene = dataclasses.replace(handmade.SCENE, main=body, motion=high)
+  simulated = world.World(scene, 1, 12.0)
+  simulated.pose(0)
+  pose = simulated.trajectories.object_to_world[0, 0]
+  surface = handmade.surface(shape, body.half_extents_m, 8)
+  inside = geometry.transform_points(pose, 0.99 * surface)
+  tried = 0
+  for distance in (0.02, 0.2, 1.0, 5.0):
+    for _ in range(40):
+      aim = inside[rng.integers(len(inside))]
+      way = rng.normal(size=3)
+      way /= np.linalg.norm(way)
+      origin = aim - distance * way
+      local = geometry.transform_points(
+        geometry.invert_rigid(pose), origin[None]
+      )
+      if _outside(body, local)[0] < 0.01:
+        continue  # from inside the body rays go out
+      label, met = simulated.cast(origin, way[None])
+      assert label[0] == world.FIRST_OBJECT
+      assert met[0] <= distance + 1e-9
+      tried += 1
+  assert tried > 80
+
+
 def _outside(body, points):
   """A function that is 0 on the surface, negative inside, about in metres."""
   x, y, z = body.half_extents_m
