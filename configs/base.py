@@ -29,6 +29,10 @@ def default() -> ConfigDict:
         sheet_frames=4,  # frames of a clip on the contact sheet
         animation="gif",  # gif | mp4
       ),
+      optimizer=optimizer(),
+      mesh=mesh(),
+      checkpoint=checkpoint(),
+      log=log(),
       # What may differ between two starts of the same work, because it never
       # changes a result.
       runtime=dict(
@@ -113,6 +117,62 @@ def tokenizer() -> ConfigDict:
       kind="patch",  # patch: PCA of pixel patches
       downsample=8,  # pixels of a latent's side
       channels=48,  # of a latent
+    )
+  )
+
+
+def optimizer() -> ConfigDict:
+  """From gradients to parameters (vdr/runtime/optimizer.py)."""
+  return ConfigDict(
+    dict(
+      name="adamw",  # adamw | adafactor | muon
+      learning_rate=1e-4,  # the highest; of the same size for all three
+      schedule="cosine",  # cosine | constant, after a linear warm-up
+      warmup_steps=1000,  # steps
+      final_share=0.0,  # cosine: last learning rate over the highest
+      weight_decay=0.0,  # times the learning rate; of matrices only
+      betas=(0.9, 0.99),  # decays of the first and second moment
+      epsilon=1e-8,  # adamw: added to the root of the second moment
+      clip_norm=1.0,  # largest norm of the gradients; 0: do not clip
+      accumulation_steps=1,  # parts of a batch, one after another
+      ema_decays=(0.999,),  # a moving average of the parameters for each
+      max_skips=20,  # steps in a row that are not finite before an error
+    )
+  )
+
+
+def mesh() -> ConfigDict:
+  """How devices share the work; sizes multiply to the number of devices."""
+  return ConfigDict(
+    dict(
+      data=-1,  # devices that share the batch; -1: all that are left
+      fsdp=1,  # devices that share batch and parameters
+      tensor=1,  # devices that share each matrix product
+    )
+  )
+
+
+def checkpoint() -> ConfigDict:
+  """When training is saved; the last step always is."""
+  return ConfigDict(
+    dict(
+      every_steps=1000,  # steps from one to the next; 0: budgets only
+      keep_last=2,  # newest that are kept
+      keep_every=0,  # steps; multiples of it are never deleted; 0: none
+      # Percent of all steps; never deleted: the study of budgets reads them.
+      budgets_percent=(1, 2, 5, 10, 20, 50, 100),
+    )
+  )
+
+
+def log() -> ConfigDict:
+  """What training tells, and how often."""
+  return ConfigDict(
+    dict(
+      every_steps=50,  # steps from one line of numbers to the next
+      samples_every_steps=1000,  # steps from one grid of samples; 0: none
+      profile_steps=(),  # (first, last) step of a profile; (): none
+      wandb=False,  # also to Weights & Biases, if it is installed
     )
   )
 

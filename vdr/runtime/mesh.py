@@ -1,0 +1,173 @@
+"""Which device holds which part of an array: one mesh, one list of rules.
+
+The mesh has three axes. `data` and `fsdp` share the batch; `fsdp` also shares
+the parameters (they are gathered when needed), `tensor` splits the matrix
+products. No module of the model knows of it: `jax.jit` gets the shardings that
+the rules below give, and XLA does the rest. Nothing here touches a device, so
+all of it works on abstract topologies, too.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from vdr.runtime import errors
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+PyTree = Any
+
+# The first pattern that is found in a leaf's path decides; the path is the
+# tree's keys joined by slashes. Specs count from the LAST axis of a leaf, so
+# that stacked blocks (a leading axis of layers) need no rules of their own.
+RULES: tuple[tuple[str, P], ...] = (
+  # Small leaves: the same on every device.
+  (r"(bias|scale|norm\w*)$", P()),
+  (r"(^|/)(position\w*|pos_\w+)(/|$)", P()),
+  # Out of a block: rows are split as the columns before them were.
+  (r"(out|output|down|proj\w*)/kernel$", P("tensor", "fsdp")),
+  # Into a block.
+  (r"kernel$", P("fsdp", "tensor")),
+  (r"(embedding|table)$", P("tensor", "fsdp")),
+)
+
+
+def make_mesh(cfg: Config, devices: Sequence[Any] | None = None) -> Mesh:
+  """The mesh that `config.mesh` asks for.
+
+  Args:
+    cfg: of `configs/base.py:mesh`; one size may be -1, the rest of the devices.
+    devices: to use; all by default. Those of a topology description serve.
+
+  Raises:
+    UserError: the sizes don't multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else list(devices)
+  sizes = _sizes(cfg, len(devices))
+  # Explicit is the default of jax.make_mesh; vdr's code is written for Auto.
+  return jax.make_mesh(
+    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+  )
+
+
+def _sizes(cfg: Config, count: int) -> tuple[int, ...]:
+  sizes = [int(cfg[axis]) for axis in AXES]
+  shown = ", ".join(f"mesh.{a}={s}" for a, s in zip(AXES, sizes, strict=True))
+  if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+    raise errors.UserError(
+      f"{shown}: sizes are 1 or more, and one of them may be -1, the rest"
+    )
+  known = math.prod(size for size in sizes if size != -1)
+  if -1 in sizes and count % known == 0:
+    sizes[sizes.index(-1)] = count // known
+  if math.prod(sizes) != count:
+    raise errors.UserError(
+      f"{shown} can't be laid over {count} devices; choose sizes whose product"
+      f" is {count}, or -1 for one of them"
+    )
+  return tuple(sizes)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Of a batch: the leading axis over `data` and `fsdp`."""
+  return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, P())
+
+
+def check_batch_size(mesh: Mesh, batch_size: int) -> None:
+  """Raises UserError if the devices can't share a batch equally."""
+  shares = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  if batch_size % shares:
+    raise errors.UserError(
+      f"data.batch_size={batch_size} can't be shared equally by {shares}"
+      f" devices (mesh.data x mesh.fsdp); use a multiple of {shares}"
+    )
+
+
+def param_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
+  """Where each leaf of a tree of parameters lives, by `RULES`.
+
+  Optimiser states and averages hold trees like the parameters', whose paths end
+  like theirs: whole training states may be given. An axis of a leaf that the
+  mesh's axis doesn't divide is not split.
+
+  Args:
+    mesh: as of `make_mesh`.
+    tree: arrays, or `jax.ShapeDtypeStruct`s.
+
+  Returns:
+    A tree of NamedShardings.
+  """
+
+  def sharding(path: tuple, leaf: Any) -> NamedSharding:
+    spec = _rule(path_name(path)) or P()
+    return NamedSharding(mesh, _fit(spec, leaf.shape, mesh))
+
+  return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def with_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
+  """A tree of `jax.ShapeDtypeStruct`s that carry `param_shardings`."""
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    tree,
+    param_shardings(mesh, tree),
+  )
+
+
+def unmatched(tree: PyTree) -> list[str]:
+  """Paths of leaves with an axis to split that no rule knows."""
+  return [
+    path_name(path)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    if len(leaf.shape) > 1 and _rule(path_name(path)) is None
+  ]
+
+
+def path_name(path: tuple) -> str:
+  """A leaf's path as text: "blocks/attention/query/kernel"."""
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _rule(name: str) -> P | None:
+  return next((spec for rule, spec in RULES if re.search(rule, name)), None)
+
+
+def _fit(spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+  """A spec for a shape: aligned to the right, without what doesn't divide."""
+  if len(spec) > len(shape):  # Adafactor's rows and columns, for example
+    return P()
+  axes = (None,) * (len(shape) - len(spec)) + tuple(spec)
+  fitted = [
+    None if axis is None or size % mesh.shape[axis] else axis
+    for axis, size in zip(axes, shape, strict=True)
+  ]
+  return P(*fitted)
+
+
+def bytes_per_device(tree: PyTree, mesh: Mesh) -> int:
+  """Bytes that a tree takes on one device under `param_shardings`."""
+  sizes = jax.tree.map(
+    lambda leaf, sharding: (
+      math.prod(sharding.shard_shape(leaf.shape))
+      * np.dtype(leaf.dtype).itemsize
+    ),
+    tree,
+    param_shardings(mesh, tree),
+  )
+  return sum(jax.tree.leaves(sizes))
