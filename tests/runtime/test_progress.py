@@ -113,3 +113,19 @@ def test_standard_error_is_the_default(capsys):
   captured = capsys.readouterr()
   assert captured.out == ""
   assert captured.err.startswith("2 of 2 clips (100%)")
+
+
+def test_a_note_stands_behind_what_is_shown(clock):
+  log, terminal = io.StringIO(), Terminal()
+  for file in (log, terminal):
+    with progress.bar(4, file=file) as bar:
+      bar.note("loss 0.5")
+      clock.now += 1
+      bar.advance(4)
+  assert log.getvalue() == "4 of 4 steps (100%), 4.0 steps/s, 0:01, loss 0.5\n"
+  assert "loss 0.5" in terminal.getvalue()
+
+
+def test_a_quiet_bar_takes_notes_too():
+  with progress.bar(4, quiet=True) as bar:
+    bar.note("loss 0.5")

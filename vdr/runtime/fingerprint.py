@@ -37,7 +37,7 @@ def of(tree: PyTree) -> str:
   return digest.hexdigest()[:16]
 
 
-def _on_its_mesh(x: Array) -> Callable[[Array], Array]:
+def _on_its_mesh(x: Array | np.ndarray) -> Callable[[Array], Array]:
   """`_sums`, with a result that every host of the array's mesh has."""
   sharding = getattr(x, "sharding", None)
   if isinstance(sharding, NamedSharding):

@@ -59,17 +59,18 @@ class Logger:
     self._file = self._tensorboard = self._wandb = None
     if not self._active:
       return
-    _drop_after(path / METRICS_NAME, step)
+    if cfg.wandb:
+      self._wandb = _open_wandb(path, config)
+    # Without a checkpoint everything starts anew, step 0 included.
+    first = step + 1 if step else 0
+    _drop_from(path / METRICS_NAME, first)
     self._file = (path / METRICS_NAME).open("a")
     self._tensorboard = tensorboardX.SummaryWriter(
       str(path / "tensorboard"),
-      # Hides what an earlier start wrote from here on.
-      purge_step=step + 1 if step else None,
+      purge_step=first,  # hides what an earlier start wrote from there on
       # Two starts within a second would write into one file.
       filename_suffix=f".{time.time_ns()}",
     )
-    if cfg.wandb:
-      self._wandb = _open_wandb(path, config)
 
   def scalars(self, step: int, values: Mapping[str, Any]) -> None:
     """Writes numbers; a NaN or an infinity is null in `metrics.jsonl`.
@@ -251,10 +252,10 @@ def sheet(
   return rows.reshape(n * h, len(chosen) * w, 3)
 
 
-def _drop_after(path: pathlib.Path, step: int) -> None:
-  """Keeps the lines up to a step, and no torn one."""
+def _drop_from(path: pathlib.Path, first: int) -> None:
+  """Drops the lines of a step and all later ones, and a torn one."""
   if path.exists():
-    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    kept = [line for line in read_metrics(path) if line["step"] < first]
     workdir.write_text(path, "".join(json.dumps(k) + "\n" for k in kept))
 
 

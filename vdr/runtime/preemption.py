@@ -22,10 +22,13 @@ class Preemption:
             break
 
   Outside the main thread it never hears of a signal, as Python has it.
+
+  Attributes:
+    heard: whether this host got the signal.
   """
 
   def __init__(self) -> None:
-    self._heard = False
+    self.heard = False
     self._previous: Any = None
     self._installed = False
 
@@ -37,12 +40,12 @@ class Preemption:
     it at every step.
     """
     if jax.process_count() == 1:
-      return self._heard
+      return self.heard
     if step % AGREE_EVERY:
       return False
     from jax.experimental import multihost_utils
 
-    heard = multihost_utils.process_allgather(np.array(self._heard))
+    heard = multihost_utils.process_allgather(np.array(self.heard))
     return bool(np.any(heard))
 
   def __enter__(self) -> "Preemption":
@@ -57,4 +60,4 @@ class Preemption:
       self._installed = False
 
   def _hear(self, number: int, frame: FrameType | None) -> None:
-    self._heard = True
+    self.heard = True

@@ -44,6 +44,9 @@ class Bar:
     """Tells that `count` more units are done."""
     self.done += count
 
+  def note(self, text: str) -> None:
+    """Sets what is shown behind the bar from now on, a loss for example."""
+
 
 @contextlib.contextmanager
 def bar(
@@ -105,6 +108,9 @@ class _TerminalBar(Bar):
     super().advance(count)
     self._tqdm.update(count)
 
+  def note(self, text: str) -> None:
+    self._tqdm.set_postfix_str(text)
+
   def close(self) -> None:
     self._tqdm.close()
 
@@ -121,6 +127,10 @@ class _LineBar(Bar):
     self._initial = done
     self._start = self._last_line = time.monotonic()
     self._shown = done
+    self._note = ""
+
+  def note(self, text: str) -> None:
+    self._note = f", {text}" if text else ""
 
   def advance(self, count: int = 1) -> None:
     super().advance(count)
@@ -146,7 +156,7 @@ class _LineBar(Bar):
     else:
       count = f"{self.done:,} {self._unit}s"
     rate_shown = _rate(rate, self._unit)
-    line = f"{self._prefix}{count}, {rate_shown}, {time_shown}"
+    line = f"{self._prefix}{count}, {rate_shown}, {time_shown}{self._note}"
     print(line, file=self._file, flush=True)
 
 

@@ -4,18 +4,16 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-# Peak FLOP/s of one chip in bfloat16 with float32 sums, without sparsity, as
-# its maker states it; by the beginning of JAX's `device_kind`. The first match
-# counts. TPUs: cloud.google.com/tpu/docs/system-architecture-tpu-vm and the
-# page of each version below it. NVIDIA: the data sheet of each product, whose
-# figures "with sparsity" are halved.
+# Peak FLOP/s of one chip in bfloat16, without sparsity, as its maker states it,
+# by the beginning of JAX's `device_kind`; the first match counts.
 PEAKS = (
-  ("TPU v4", 275e12),
-  ("TPU v5 lite", 197e12),  # v5e
+  ("TPU v4", 275e12),  # cloud.google.com/tpu/docs/v4
+  ("TPU v5 lite", 197e12),  # cloud.google.com/tpu/docs/v5e
   ("TPU v5e", 197e12),
-  ("TPU v5", 459e12),  # v5p
-  ("TPU v6 lite", 918e12),  # v6e
+  ("TPU v5", 459e12),  # cloud.google.com/tpu/docs/v5p
+  ("TPU v6 lite", 918e12),  # cloud.google.com/tpu/docs/v6e
   ("TPU v6e", 918e12),
+  # Data sheets at nvidia.com/data-center; figures "with sparsity" are halved.
   ("NVIDIA A100", 312e12),
   ("NVIDIA H100 PCIe", 756e12),
   ("NVIDIA H100 NVL", 835e12),
@@ -24,8 +22,6 @@ PEAKS = (
   ("NVIDIA B200", 2250e12),
   ("NVIDIA L40S", 362e12),
   ("NVIDIA L4", 121e12),
-  ("NVIDIA A10G", 70e12),
-  ("NVIDIA A10", 125e12),
 )
 
 
