@@ -84,7 +84,12 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path):
   killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
   workers = _kill_midway(killed, *flags, "--config.runtime.num_workers=2")
   assert len(workers) >= 2
-  _wait_until(lambda: all(map(_gone, workers)))
+  try:
+    _wait_until(lambda: all(map(_gone, workers)))
+  finally:
+    for worker in workers:
+      if not _gone(worker):
+        worker.kill()
   finished = {path.name: path.stat().st_mtime_ns for path in _shards(killed)}
   assert finished
   assert not (killed / "dataset_info.json").exists()
