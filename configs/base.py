@@ -21,6 +21,8 @@ def default() -> ConfigDict:
       physics=physics(),
       data=loader(),
       tokenizer=tokenizer(),
+      model=model(),
+      diffusion=diffusion(),
       preview=dict(
         num_clips=8,  # clips drawn
         columns=4,  # clips beside each other in the animation
@@ -29,6 +31,8 @@ def default() -> ConfigDict:
         sheet_frames=4,  # frames of a clip on the contact sheet
         animation="gif",  # gif | mp4
       ),
+      images=images(),
+      train=train(),
       optimizer=optimizer(),
       mesh=mesh(),
       checkpoint=checkpoint(),
@@ -114,9 +118,100 @@ def tokenizer() -> ConfigDict:
   """Pixels to latents and back (vdr/models/tokenizer.py)."""
   return ConfigDict(
     dict(
-      kind="patch",  # patch: PCA of pixel patches
+      kind="patch",  # patch: PCA of patches, no training | conv: a network
       downsample=8,  # pixels of a latent's side
       channels=48,  # of a latent
+      conv=dict(
+        stem=1,  # pixels of a side that are folded into channels first
+        width=128,  # channels of the first level
+        multipliers=(1, 2, 2, 4),  # channels of each level over width
+        num_blocks=4,  # residual blocks of each level
+        dtype="float32",  # of the computation: float32 | bfloat16
+        remat=False,  # compute blocks again for gradients: less memory
+      ),
+    )
+  )
+
+
+def model() -> ConfigDict:
+  """The diffusion transformer (vdr/models/dit.py)."""
+  return ConfigDict(
+    dict(
+      size="tiny",  # tiny | small | base | walt_284m | walt_1p9b
+      latent_channels=48,  # of a latent; that of the tokenizer
+      patch=1,  # latents of a token's side: 1 | 2 | 4
+      # Who attends whom. Windows end with the grid where it is shorter.
+      layout="window",  # window | full | isolated (every frame an image)
+      window_spatial=(16, 16),  # tokens, rows and columns
+      window_spatiotemporal=(5, 8, 8),  # tokens, frames, rows and columns
+      # The video model's | the image model's: its one difference.
+      spatiotemporal_blocks="spatiotemporal",  # spatiotemporal | spatial
+      image_in_spatiotemporal="identity",  # identity (values pass) | spatial
+      positions="rope",  # rope (and fixed sines) | learned (W.A.L.T's tables)
+      positions_grid=(
+        5,
+        16,
+        16,
+      ),  # learned: tokens that have a row of their own
+      # What it is conditioned on, besides the noise level.
+      adaln_rank=2,  # of each block's own modulation; 0: all share one
+      num_classes=0,  # classes of the labels; 0: none
+      text_dim=0,  # channels of the text embeddings; 0: no text
+      condition_dropout=0.1,  # share of clips trained without class and text
+      self_conditioning=False,  # also takes its estimate of the clean latents
+      # How it is computed; results are equal within float error.
+      scan=True,  # blocks in a loop: compiles as fast at any depth
+      remat="none",  # recomputed backwards: none | block | dots (all but dots)
+      dtype="float32",  # of activations, float32 | bfloat16; norms: float32
+      attention="auto",  # auto | plain | mapped | xla | cudnn
+    )
+  )
+
+
+def diffusion() -> ConfigDict:
+  """Training target and sampler of diffusion models (vdr/diffusion)."""
+  return ConfigDict(
+    dict(
+      # What the model learns.
+      schedule="linear_zsnr",  # linear_zsnr | cosine | rectified_flow
+      target="v",  # v | eps (cosine only) | x0 | flow
+      # The density of training's noise levels, and the weight of each.
+      noise_levels="uniform",  # uniform | log_normal, in sigma / alpha
+      log_normal_mean=0.0,  # log_normal: of log(sigma / alpha)
+      log_normal_std=1.0,  # log_normal: of log(sigma / alpha)
+      stratified=True,  # spread each batch evenly over the density
+      weighting="none",  # none | min_snr
+      min_snr_gamma=5.0,  # min_snr: largest signal-to-noise that counts in full
+      # How it samples.
+      sampler="ddim",  # ddim | dpmpp_2m | euler (rectified_flow only)
+      sampler_steps=50,  # steps; two calls of the model each with guidance
+      sampler_eta=0.0,  # ddim: fresh noise, 0 (none) to 1 (ancestral)
+      guidance=1.0,  # scale of the condition's effect; 1: no guidance
+      guidance_interval=(0.0, 1.0),  # noise levels where guidance acts
+      clip=0.0,  # largest |x0| of an estimate while sampling; 0: any
+      clip_quantile=0.0,  # rescale x0 if more than this share is below; 0: cut
+    )
+  )
+
+
+def images() -> ConfigDict:
+  """Images beside the clips of a training step; off unless given a size."""
+  cfg = loader()
+  cfg.batch_size = 0
+  cfg.sources.main.num_frames = 1
+  return cfg
+
+
+def train() -> ConfigDict:
+  """How long a diffusion model is trained, and on what (vdr/train.py)."""
+  return ConfigDict(
+    dict(
+      budget="steps",  # steps | tokens | flops: what amount counts
+      amount=100_000.0,  # steps, latent tokens, or FLOPs of the model
+      tokenizer="",  # path of a tokenizer's file, of the verb `tokenizer`
+      validate_every_steps=1000,  # steps from one validation to the next; 0: no
+      validation_split="select",  # of the same sources
+      validation_batches=8,  # batches, the same ones every time
     )
   )
 
@@ -171,6 +266,7 @@ def log() -> ConfigDict:
     dict(
       every_steps=50,  # steps from one line of numbers to the next
       samples_every_steps=1000,  # steps from one grid of samples; 0: none
+      num_samples=8,  # clips, and images, in a grid
       profile_steps=(),  # (first, last) step of a profile; (): none
       wandb=False,  # also to Weights & Biases, if it is installed
     )
@@ -192,19 +288,27 @@ def build(
   Raises:
     UserError: the file has no such variant, or an override no such field.
   """
-  config = default()
-  _override(config, {k.replace("__", "."): v for k, v in overrides.items()})
+  config = override(
+    default(), {k.replace("__", "."): v for k, v in overrides.items()}
+  )
   if variant:
     if variant not in variants:
       raise errors.UserError(
         f"no variant {variant!r} in this config; it has"
         f" {', '.join(variants) or 'none'}"
       )
-    _override(config, variants[variant])
-  return config.lock()
+    config = override(config, variants[variant])
+  return config
 
 
-def _override(config: ConfigDict, fields: Mapping[str, Any]) -> None:
+def override(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+  """The config, locked, with other values in the fields named with dots.
+
+  Raises:
+    UserError: there is no such field.
+  """
   for name in fields:  # a mistyped field is an error here too
     command_line.look_up(config, name)
-  config.update_from_flattened_dict(fields)
+  with config.unlocked():
+    config.update_from_flattened_dict(fields)
+  return config.lock()

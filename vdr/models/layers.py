@@ -1,0 +1,174 @@
+"""Layers: parameters in float32, computation in the type of what comes in."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+
+
+def xavier(
+  num_in: int, batch: tuple[int, ...] = (), mode: str = "fan_avg"
+) -> Initializer:
+  """Glorot's uniform initialiser for a kernel of several axes.
+
+  As in DiT (arXiv 2212.09748, its published code).
+
+  Args:
+    num_in: the kernel's first axes that are summed over.
+    batch: axes that number kernels of their own, e.g. query, key and value.
+    mode: `fan_avg`, or `fan_in` to keep the variance of what comes in.
+  """
+
+  def init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    own = [axis for axis in range(len(shape)) if axis not in batch]
+    return jax.nn.initializers.variance_scaling(
+      1.0,
+      mode,
+      "uniform",
+      in_axis=own[:num_in],
+      out_axis=own[num_in:],
+      batch_axis=batch,
+    )(key, shape, jnp.float32)
+
+  return init
+
+
+def constant(value: float) -> Initializer:
+  """An initialiser of equal values."""
+  return lambda key, shape: jnp.full(shape, value, jnp.float32)
+
+
+def zeros(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """All zeros."""
+  return jnp.zeros(shape, jnp.float32)
+
+
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """N(0, 0.02²), as DiT has it for embeddings."""
+  return 0.02 * jax.random.normal(key, shape, jnp.float32)
+
+
+class Linear(nnx.Module):
+  """A linear map between groups of axes: `[… *ins] -> [… *outs]`."""
+
+  def __init__(
+    self,
+    ins: tuple[int, ...],
+    outs: tuple[int, ...],
+    rngs: nnx.Rngs,
+    *,
+    kernel: Initializer | None = None,
+    bias: Initializer | None = zeros,
+  ):
+    kernel = kernel or xavier(len(ins))
+    self.num_in = len(ins)
+    self.kernel = nnx.Param(kernel(rngs.params(), (*ins, *outs)))
+    self.bias = nnx.Param(bias(rngs.params(), outs)) if bias else None
+
+  def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    bias = self.bias[...] if self.bias is not None else None
+    return linear(x, self.kernel[...], bias, self.num_in)
+
+
+def linear(
+  x: Float[Array, "..."],
+  kernel: Float[Array, "..."],
+  bias: Float[Array, "..."] | None,
+  num_in: int = 1,
+) -> Float[Array, "..."]:
+  """`Linear` on given parameters, in the type of x."""
+  y = jnp.tensordot(x, kernel.astype(x.dtype), axes=num_in)
+  return y if bias is None else y + lead(bias.astype(x.dtype), y.ndim)
+
+
+def lead(x: Float[Array, "..."], ndim: int) -> Float[Array, "..."]:
+  """x with leading axes of size 1, up to `ndim` axes in all."""
+  return x.reshape((1,) * (ndim - x.ndim) + x.shape)
+
+
+def layer_norm(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+  """LayerNorm without parameters (DiT: modulation has them), in float32."""
+  y = x.astype(jnp.float32)
+  y = y - jnp.mean(y, axis=-1, keepdims=True)
+  y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
+  return y.astype(x.dtype)
+
+
+def rms_norm(
+  x: Float[Array, "*b d"], scale: Float[Array, " d"]
+) -> Float[Array, "*b d"]:
+  """Root-mean-square norm with a learned scale, in float32."""
+  y = x.astype(jnp.float32)
+  y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
+  return (y * lead(scale, y.ndim)).astype(x.dtype)
+
+
+def modulate(
+  x: Float[Array, "b t h w d"],
+  shift: Float[Array, "b d"],
+  scale: Float[Array, "b d"],
+) -> Float[Array, "b t h w d"]:
+  """The adaptive norm: `norm(x) · (1 + scale) + shift`."""
+  shift, scale = per_clip(shift, x.dtype), per_clip(scale, x.dtype)
+  return layer_norm(x) * (1 + scale) + shift
+
+
+def per_clip(x: Float[Array, "b d"], dtype) -> Float[Array, "b 1 1 1 d"]:
+  """One vector for each clip, as a factor for all of its tokens."""
+  return x[:, None, None, None].astype(dtype)
+
+
+class Mlp(nnx.Module):
+  """Two linear maps with a GELU (tanh form, as DiT) between them."""
+
+  def __init__(self, width: int, hidden: int, rngs: nnx.Rngs):
+    self.up = Linear((width,), (hidden,), rngs)
+    self.down = Linear((hidden,), (width,), rngs)
+
+  def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+    return self.down(jax.nn.gelu(self.up(x)))
+
+
+class NoiseEmbedding(nnx.Module):
+  """Embeds the noise level: sines, then two linear maps (DiT).
+
+  The sines are those of 1000 · noise_level, so that DiT's range of frequencies
+  fits. The noise level and not the log-SNR is embedded since it is bounded
+  under every schedule; with zero terminal SNR the log-SNR is not.
+  """
+
+  num_features = 256
+
+  def __init__(self, width: int, rngs: nnx.Rngs):
+    self.first = Linear((self.num_features,), (width,), rngs, kernel=normal)
+    self.second = Linear((width,), (width,), rngs, kernel=normal)
+
+  def __call__(self, noise_level: Float[Array, " b"]) -> Float[Array, "b d"]:
+    num = self.num_features // 2
+    frequency = jnp.exp(
+      -math.log(1e4) * jnp.arange(num, dtype=jnp.float32) / num
+    )
+    angle = 1000.0 * noise_level.astype(jnp.float32)[:, None] * frequency[None]
+    x = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+    return self.second(jax.nn.silu(self.first(x)))
+
+
+class LowRank(nnx.Module):
+  """The low-rank part of a modulation: `W_b W_a c`, zero at the start.
+
+  AdaLN-LoRA (W.A.L.T, arXiv 2312.06662): block i is modulated by
+  `A_i = A_1 + W_b W_a (c + t)`, where A_1 is shared. W.A.L.T's first block has
+  none; ours has one too, so that all blocks are alike.
+  """
+
+  def __init__(self, width: int, num: int, rank: int, rngs: nnx.Rngs):
+    self.down = Linear((width,), (rank,), rngs, bias=None)
+    self.up = Linear((rank,), (num, width), rngs, kernel=zeros, bias=None)
+
+  def __call__(self, condition: Float[Array, "b d"]) -> Float[Array, "b n d"]:
+    return self.up(self.down(condition))
