@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vdr.runtime import errors
@@ -25,19 +25,26 @@ BATCH_AXES = ("data", "fsdp")
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 PyTree = Any
+AnyMesh = Mesh | AbstractMesh
 
 # The first pattern that is found in a leaf's path decides; the path is the
-# tree's keys joined by slashes. Specs count from the LAST axis of a leaf, so
+# tree's keys joined by slashes. A spec is that of the LAST axes of a leaf, so
 # that stacked blocks (a leading axis of layers) need no rules of their own.
+# Between the matrices of a block, heads and hidden channels are split over
+# `tensor`; the residual stream never is.
 RULES: tuple[tuple[str, P], ...] = (
+  (r"(^|/)(qkv|kv)/kernel$", P("fsdp", None, "tensor", None)),  # [d 3 a c]
+  (r"(^|/)q/kernel$", P("fsdp", "tensor", None)),  # [d a c]
+  (r"(^|/)out/kernel$", P("tensor", None, "fsdp")),  # [a c d]
+  (r"(^|/)mlp/up/kernel$", P("fsdp", "tensor")),
+  (r"(^|/)mlp/down/kernel$", P("tensor", "fsdp")),
+  (r"(^|/)adaln/kernel$", P("fsdp", None, None)),  # [d 6 d]
+  (r"(^|/)final/kernel$", P("fsdp", None, None, None)),  # [d p p c]
+  # Every other matrix, convolutions too, and tables with a row for each class.
+  (r"(^|/)(kernel|classes)$", P("fsdp")),
   # Small leaves: the same on every device.
-  (r"(bias|scale|norm\w*)$", P()),
-  (r"(^|/)(position\w*|pos_\w+)(/|$)", P()),
-  # Out of a block: rows are split as the columns before them were.
-  (r"(out|output|down|proj\w*)/kernel$", P("tensor", "fsdp")),
-  # Into a block.
-  (r"kernel$", P("fsdp", "tensor")),
-  (r"(embedding|table)$", P("tensor", "fsdp")),
+  (r"(^|/)(bias|\w*scale|gate|null_text)$", P()),
+  (r"(^|/)(positions|relative)/\w+$", P()),
 )
 
 
@@ -77,27 +84,37 @@ def _sizes(cfg: Config, count: int) -> tuple[int, ...]:
   return tuple(sizes)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
   """Of a batch: the leading axis over `data` and `fsdp`."""
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: AnyMesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())
 
 
-def check_batch_size(mesh: Mesh, batch_size: int) -> None:
-  """Raises UserError if the devices can't share a batch equally."""
+def check_batch_size(
+  mesh: AnyMesh, batch_size: int, accumulation_steps: int = 1
+) -> None:
+  """Raises UserError if the devices can't share each part of a batch equally.
+
+  Args:
+    mesh: as of `make_mesh`.
+    batch_size: clips of a batch, over all hosts.
+    accumulation_steps: parts of a batch, one after another.
+  """
   shares = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
-  if batch_size % shares:
+  if batch_size % (shares * accumulation_steps):
+    parts = f" in {accumulation_steps} parts" if accumulation_steps > 1 else ""
     raise errors.UserError(
       f"data.batch_size={batch_size} can't be shared equally by {shares}"
-      f" devices (mesh.data x mesh.fsdp); use a multiple of {shares}"
+      f" devices (mesh.data x mesh.fsdp){parts}; use a multiple of"
+      f" {shares * accumulation_steps}"
     )
 
 
-def param_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
+def param_shardings(mesh: AnyMesh, tree: PyTree) -> PyTree:
   """Where each leaf of a tree of parameters lives, by `RULES`.
 
   Optimiser states and averages hold trees like the parameters', whose paths end
@@ -119,7 +136,7 @@ def param_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
   return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
-def with_shardings(mesh: Mesh, tree: PyTree) -> PyTree:
+def with_shardings(mesh: AnyMesh, tree: PyTree) -> PyTree:
   """A tree of `jax.ShapeDtypeStruct`s that carry `param_shardings`."""
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
@@ -148,7 +165,7 @@ def _rule(name: str) -> P | None:
   return next((spec for rule, spec in RULES if re.search(rule, name)), None)
 
 
-def _fit(spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+def _fit(spec: P, shape: tuple[int, ...], mesh: AnyMesh) -> P:
   """A spec for a shape: aligned to the right, without what doesn't divide."""
   if len(spec) > len(shape):  # Adafactor's rows and columns, for example
     return P()
@@ -160,7 +177,7 @@ def _fit(spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
   return P(*fitted)
 
 
-def bytes_per_device(tree: PyTree, mesh: Mesh) -> int:
+def bytes_per_device(tree: PyTree, mesh: AnyMesh) -> int:
   """Bytes that a tree takes on one device under `param_shardings`."""
   sizes = jax.tree.map(
     lambda leaf, sharding: (

@@ -31,13 +31,18 @@ PyTree = Any
 NAMES = ("adamw", "adafactor", "muon")
 SCHEDULES = ("cosine", "constant")
 
-# Weight decay is for matrices: not for biases and norms, nor for tables and
-# positions, where a row that is never read would fade.
-_NO_DECAY = re.compile(
-  r"(bias|scale|norm\w*|embedding|table)$|(^|/)(position\w*|pos_\w+)(/|$)"
+# Weight decay is for matrices, which are called so: not for biases and scales
+# of norms, nor for tables and positions, where a row that is never read would
+# fade.
+_DECAYS = re.compile(r"(^|/)kernel$")
+# Muon is for the matrices of the blocks, the modulation apart, which begins at
+# zero. From which axes to which they lead; the others number matrices.
+_MUON = (
+  (r"(^|/)(qkv|kv)/kernel$", (-4,), (-2, -1)),  # [d 3 a c]
+  (r"(^|/)q/kernel$", (-3,), (-2, -1)),  # [d a c]
+  (r"(^|/)out/kernel$", (-3, -2), (-1,)),  # [a c d]
+  (r"(^|/)mlp/(up|down)/kernel$", (-2,), (-1,)),
 )
-# Leaves below this part of a path have a leading axis of layers.
-STACKED = "blocks"
 
 
 def make_schedule(cfg: Config, num_steps: int) -> optax.Schedule:
@@ -82,74 +87,71 @@ def make_optimizer(
     UserError: a field has a value that nothing here knows.
   """
   schedule = make_schedule(cfg, num_steps)
-  mask = decay_mask(params)
-  b1, b2 = (float(b) for b in cfg.betas)
-  match cfg.name:
-    case "adamw":
-      tx = optax.adamw(
-        schedule,
-        b1=b1,
-        b2=b2,
-        eps=cfg.epsilon,
-        weight_decay=cfg.weight_decay,
-        mask=mask,
-      )
-    case "adafactor":
-      # Rates and decay mean what they mean for AdamW: updates are not scaled
-      # by the size of the parameters, and decay is times the learning rate.
-      tx = optax.chain(
-        optax.adafactor(
-          learning_rate=None,
-          multiply_by_parameter_scale=False,
-          momentum=b1 or None,
-          weight_decay_rate=cfg.weight_decay,
-          weight_decay_mask=mask,
-        ),
-        optax.scale_by_schedule(schedule),
-      )
-    case _:
-      from optax import contrib
-
-      tx = contrib.muon(
-        schedule,
-        beta=0.95,
-        weight_decay=cfg.weight_decay,
-        weight_decay_mask=mask,
-        adam_b1=b1,
-        adam_b2=b2,
-        adam_weight_decay=cfg.weight_decay,
-        muon_weight_dimension_numbers=_muon_axes(params),
-        consistent_rms=0.2,  # steps as large as AdamW's: the same rates serve
-      )
+  parts = [
+    _direction(cfg, params),
+    # The same decay for all: learning rate times weight decay times parameter.
+    optax.add_decayed_weights(-cfg.weight_decay, decay_mask(params)),
+    optax.scale_by_schedule(schedule),
+  ]
   if cfg.clip_norm > 0:
-    tx = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), tx)
-  return tx
+    parts.insert(0, optax.clip_by_global_norm(cfg.clip_norm))
+  return _lenient(optax.chain(*parts))
+
+
+def _lenient(
+  tx: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Lets Optax promote types, also where vdr's own code may not."""
+
+  def update(updates: PyTree, state: PyTree, params: PyTree = None) -> Any:
+    with jax.numpy_dtype_promotion("standard"):
+      return tx.update(updates, state, params)
+
+  return optax.GradientTransformation(tx.init, update)
+
+
+def _direction(cfg: Config, params: PyTree) -> optax.GradientTransformation:
+  """The update at a learning rate of 1, without weight decay."""
+  b1, b2 = (float(b) for b in cfg.betas)
+  if cfg.name == "adamw":
+    return optax.adam(1.0, b1=b1, b2=b2, eps=cfg.epsilon)
+  if cfg.name == "adafactor":
+    # Not scaled by the size of the parameters, and with a momentum that starts
+    # without bias: AdamW's learning rates serve.
+    return optax.chain(
+      optax.adafactor(1.0, multiply_by_parameter_scale=False),
+      optax.ema(b1, debias=True) if b1 else optax.identity(),
+    )
+  from optax import contrib
+
+  return contrib.muon(
+    1.0,
+    adam_b1=b1,
+    adam_b2=b2,
+    muon_weight_dimension_numbers=_muon_axes(params),
+    consistent_rms=0.2,  # steps as large as AdamW's: its learning rates serve
+  )
 
 
 def decay_mask(params: PyTree) -> PyTree:
-  """True where weight decay acts: matrices, stacked or not."""
-
-  def decays(path: tuple, leaf: Any) -> bool:
-    name = mesh_lib.path_name(path)
-    return _rank(name, leaf) >= 2 and not _NO_DECAY.search(name)
-
-  return jax.tree_util.tree_map_with_path(decays, params)
-
-
-def _rank(name: str, leaf: Any) -> int:
-  """Axes of a leaf, the leading one of stacked blocks apart."""
-  return len(leaf.shape) - (STACKED in name.split("/"))
+  """True where weight decay acts."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: bool(_DECAYS.search(mesh_lib.path_name(path))), params
+  )
 
 
 def _muon_axes(params: PyTree) -> PyTree:
-  """Which leaves Muon works on: the matrices of the blocks, layer by layer."""
+  """Which leaves Muon works on, as matrices from which axes to which."""
   from optax import contrib
 
   def axes(path: tuple, leaf: Any) -> Any:
-    name = mesh_lib.path_name(path)
-    in_block = STACKED in name.split("/") and not _NO_DECAY.search(name)
-    if in_block and _rank(name, leaf) == 2:
-      return contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+    name, rank = mesh_lib.path_name(path), len(leaf.shape)
+    for rule, reduced, out in _MUON:
+      if re.search(rule, name) and rank >= len(reduced) + len(out):
+        return contrib.MuonDimensionNumbers(
+          reduction_axis=tuple(rank + axis for axis in reduced),
+          output_axis=tuple(rank + axis for axis in out),
+        )
     return None
 
   return jax.tree_util.tree_map_with_path(axes, params)
