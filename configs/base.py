@@ -137,7 +137,7 @@ def model() -> ConfigDict:
   """The diffusion transformer (vdr/models/dit.py)."""
   return ConfigDict(
     dict(
-      size="tiny",  # tiny | small | base | walt_284m | walt_1p9b
+      size="tiny",  # micro | tiny | small | base | walt_284m | walt_1p9b
       latent_channels=48,  # of a latent; that of the tokenizer
       patch=1,  # latents of a token's side: 1 | 2 | 4
       # Who attends whom. Windows end with the grid where it is shorter.
@@ -209,6 +209,7 @@ def train() -> ConfigDict:
       budget="steps",  # steps | tokens | flops: what amount counts
       amount=100_000.0,  # steps, latent tokens, or FLOPs of the model
       tokenizer="",  # path of a tokenizer's file, of the verb `tokenizer`
+      tokenizer_clips=512,  # clips that one is fitted to, if none is named
       validate_every_steps=1000,  # steps from one validation to the next; 0: no
       validation_split="select",  # of the same sources
       validation_batches=8,  # batches, the same ones every time

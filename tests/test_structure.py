@@ -26,6 +26,8 @@ ROWS = (
   ("data", "models"),
   ("features", "probes"),
   ("tasks",),
+  ("train_step", "generation"),
+  ("validation",),
   ("train", "train_tokenizer", "latents", "extract", "compile", "sample"),
   ("evaluate",),
   ("report",),

@@ -1,0 +1,159 @@
+"""Training: killed and resumed equals unbroken, and what it leaves behind."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from tests import training
+from vdr import train
+from vdr.runtime import checkpoints, errors, preemption
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def config(**fields):
+  fields = {
+    "train__amount": 4.0,
+    "checkpoint__every_steps": 1,
+    "checkpoint__budgets_percent": (50, 100),
+    "train__validate_every_steps": 2,
+    "optimizer__learning_rate": 1e-3,
+  } | fields
+  return training.config(**fields)
+
+
+def final_params(workdir):
+  return checkpoints.restore_params(workdir, "params")[0]
+
+
+def assert_equal_trees(first, second):
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def step_losses(workdir):
+  return {
+    line["step"]: line["loss"]
+    for line in training.metrics(workdir)
+    if "loss" in line
+  }
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("unbroken") / "run"
+  train.run(config(), workdir)
+  return workdir
+
+
+def test_a_run_leaves_losses_checkpoints_and_its_budget(unbroken):
+  assert sorted(step_losses(unbroken)) == [1, 2, 3, 4]
+  assert all(np.isfinite(loss) for loss in step_losses(unbroken).values())
+  meta = checkpoints.read_meta(unbroken)
+  assert meta["step"] == 4 and meta["config"]["model"]["size"] == "micro"
+  tokens = (2 * 5 + 2) * 16
+  assert meta["budget"]["tokens"] == 4 * tokens
+  assert meta["budget"]["flops"] > 0
+  validated = [
+    line["step"]
+    for line in training.metrics(unbroken)
+    if "validation/clips" in line
+  ]
+  assert validated == [2, 4]
+  assert list((unbroken / "tensorboard").iterdir())
+
+
+def test_a_finished_run_is_left_alone(unbroken, capsys):
+  train.run(config(), unbroken)
+  assert "all 4 steps are done" in capsys.readouterr().out
+
+
+def test_a_stopped_and_resumed_run_equals_the_unbroken_one(
+  unbroken, tmp_path, monkeypatch, capsys
+):
+  workdir = tmp_path / "run"
+  with monkeypatch.context() as patch:
+    patch.setattr(
+      preemption.Preemption, "requested", lambda self, step: step == 2
+    )
+    train.run(config(), workdir)
+  assert "stopped by SIGTERM after step 2" in capsys.readouterr().out
+  assert sorted(step_losses(workdir)) == [1, 2]
+  train.run(config(), workdir)
+  assert "going on after step 2" in capsys.readouterr().out
+  assert step_losses(workdir) == step_losses(unbroken)
+  assert_equal_trees(final_params(workdir), final_params(unbroken))
+
+
+def test_images_alone_can_be_trained_on(tmp_path):
+  cfg = config(
+    data__batch_size=0,
+    model__spatiotemporal_blocks="spatial",
+    train__amount=1.0,
+    train__validate_every_steps=0,
+  )
+  train.run(cfg, tmp_path / "run")
+  (line,) = training.metrics(tmp_path / "run")
+  assert "train/images" in line and "train/clips" not in line
+
+
+def test_a_tokenizer_that_has_to_be_trained_is_asked_for(tmp_path):
+  cfg = config(tokenizer__kind="conv")
+  with pytest.raises(errors.UserError, match="train.tokenizer is empty"):
+    train.run(cfg, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+COMMAND = (
+  *(sys.executable, "-m", "vdr.main", "--config=configs/video_dit.py:debug"),
+  *("--config.train.amount=30", "--config.checkpoint.every_steps=1"),
+  *("--config.log.samples_every_steps=0", "--noconfig.model.scan"),
+  "--config.train.validate_every_steps=0",
+)
+
+
+@pytest.mark.slow
+def test_a_killed_run_equals_the_unbroken_one_bit_for_bit(tmp_path):
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  subprocess.run([*COMMAND, f"--workdir={whole}"], cwd=ROOT, check=True)
+  # In the compilation, and in steps and saves, wherever they are then.
+  for patience in (5.0, 0.3, 0.7, 1.1):
+    process = subprocess.Popen([*COMMAND, f"--workdir={killed}"], cwd=ROOT)
+    seen = len(list((killed / "checkpoints").glob("[0-9]*")))
+    if patience < 5:
+      wait_for_checkpoint(killed, seen)
+    time.sleep(patience)
+    process.kill()
+    process.wait()
+  subprocess.run([*COMMAND, f"--workdir={killed}"], cwd=ROOT, check=True)
+  assert step_losses(killed) == step_losses(whole)
+  assert_equal_trees(final_params(killed), final_params(whole))
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_0_with_a_message(tmp_path):
+  process = subprocess.Popen(
+    [*COMMAND, f"--workdir={tmp_path / 'run'}"],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  wait_for_checkpoint(tmp_path / "run", 0)
+  os.kill(process.pid, signal.SIGTERM)
+  out, _ = process.communicate()
+  assert process.returncode == 0
+  assert "stopped by SIGTERM after step" in out
+
+
+def wait_for_checkpoint(workdir, seen):
+  for _ in range(6000):
+    if len(list((workdir / "checkpoints").glob("[0-9]*"))) > seen:
+      return
+    time.sleep(0.05)
+  raise AssertionError("no checkpoint appeared")

@@ -1,0 +1,91 @@
+"""From noise to pixels, in one jitted call: samples of a diffusion model."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray, UInt8
+
+from vdr.diffusion import objective as objectives
+from vdr.diffusion import sampler as samplers
+from vdr.models import dit, tokenizer
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+PyTree = Any
+
+
+class Generator:
+  """Samples clips and images of one model; compiles once for each shape."""
+
+  def __init__(
+    self, model_cfg: Config, diffusion_cfg: Config, tokenizer_cfg: Config
+  ):
+    """Checks the configs.
+
+    Args:
+      model_cfg: config.model, with the tokenizer's number of channels.
+      diffusion_cfg: config.diffusion; its sampler and guidance are used.
+      tokenizer_cfg: of the tokenizer that decodes.
+
+    Raises:
+      UserError: they don't go together.
+    """
+    self._model, self._tokenizer = model_cfg, tokenizer_cfg
+    self._objective = objectives.Objective.from_config(diffusion_cfg)
+    self._sampler = samplers.Sampler.from_config(diffusion_cfg)
+    self._generate = jax.jit(self._run, static_argnames="shape")
+
+  def __call__(
+    self,
+    params: PyTree,
+    tokenizer_params: PyTree,
+    key: PRNGKeyArray,
+    num: int,
+    video_shape: tuple[int, int, int],
+    labels: Int[Array, " num"] | None = None,
+  ) -> UInt8[Array, "num t h w 3"]:
+    """Samples `num` clips.
+
+    Args:
+      params: of the model.
+      tokenizer_params: of the tokenizer.
+      key: decides the noise.
+      num: how many.
+      video_shape: frames, height and width; one frame is an image.
+      labels: classes, if the model knows any; None: the null class.
+    """
+    shape = (num, *tokenizer.latent_shape(self._tokenizer, *video_shape))
+    return self._generate(params, tokenizer_params, key, labels, shape=shape)
+
+  def _run(
+    self,
+    params: PyTree,
+    tokenizer_params: PyTree,
+    key: PRNGKeyArray,
+    labels: Array | None,
+    shape: tuple[int, ...],
+  ) -> Array:
+    noise_key, sampler_key = jax.random.split(key)
+    noise = jax.random.normal(noise_key, shape, jnp.float32)
+
+    def denoise(x, noise_level, before, labels):
+      condition = {"labels": labels} if self._model.num_classes else {}
+      if self._model.self_conditioning:
+        condition["self_condition"] = before
+      return dit.apply(self._model, params, x, noise_level, **condition)[0]
+
+    unconditional = None
+    if self._model.num_classes:
+      unconditional = functools.partial(denoise, labels=None)
+    latents = self._sampler.sample(
+      self._objective,
+      functools.partial(denoise, labels=labels),
+      noise,
+      unconditional_fn=unconditional,
+      key=sampler_key,
+    )
+    latents = tokenizer.denormalise(tokenizer_params, latents)
+    video = tokenizer.decode(self._tokenizer, tokenizer_params, latents)
+    return tokenizer.to_uint8(video)

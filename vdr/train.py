@@ -1,0 +1,336 @@
+"""Diffusion training: the image model and the video model, in one loop.
+
+What makes the one or the other is the config alone: what is in a batch, and
+whether blocks look across time. The loop reads batches, steps, tells, saves; it
+can be killed at any moment and goes on to the same numbers.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from vdr import generation, train_step, validation
+from vdr.data import loader, prefetch
+from vdr.models import dit, tokenizer
+from vdr.runtime import (
+  checkpoints,
+  errors,
+  logs,
+  optimizer,
+  preemption,
+  progress,
+  throughput,
+  versions,
+)
+from vdr.runtime import mesh as mesh_lib
+from vdr.runtime import workdir as workdirs
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+PyTree = Any
+
+# Sections of the config that decide what training gives.
+SECTIONS = (
+  "data",
+  "images",
+  "model",
+  "diffusion",
+  "train",
+  "optimizer",
+  "checkpoint",
+)
+TOKENIZER_NAME = "tokenizer.npz"  # in the work directory, if fitted there
+
+
+def run(config: Config, workdir: str | os.PathLike) -> None:
+  """Trains, from the last checkpoint in the work directory if there is one.
+
+  Raises:
+    UserError: the config can't be carried out, or training diverged.
+  """
+  tokenizer_cfg = _tokenizer_config(config)
+  mesh = mesh_lib.make_mesh(config.mesh)
+  step_fns = train_step.make_step(config, mesh, tokenizer_cfg)
+  path = workdirs.claim(workdir, config, SECTIONS)
+  _announce(config, tokenizer_cfg, step_fns)
+  tokenizer_params = jax.device_put(
+    _tokenizer_params(config, path), mesh_lib.replicated(mesh)
+  )
+  meta = _meta(config, tokenizer_cfg, step_fns)
+  with (
+    checkpoints.Checkpoints(
+      path / checkpoints.FOLDER,
+      config.checkpoint,
+      step_fns.num_steps,
+      meta,
+    ) as saved,
+    preemption.Preemption() as preempted,
+    contextlib.ExitStack() as stack,
+  ):
+    loaders = _open_loaders(config, path, stack)
+    state, first = _start(config, step_fns, saved, loaders)
+    if first == step_fns.num_steps:
+      print(f"{path}: all {first} steps are done")
+      return
+    trainer = _Trainer(
+      config, path, mesh, step_fns, tokenizer_cfg, tokenizer_params, first
+    )
+    stack.callback(trainer.close)
+    trainer.loop(state, first, loaders, saved, preempted, stack)
+
+
+class _Trainer:
+  """The loop, and what it tells on the way."""
+
+  def __init__(
+    self,
+    config: Config,
+    path: pathlib.Path,
+    mesh: jax.sharding.Mesh,
+    step_fns: train_step.Step,
+    tokenizer_cfg: Config,
+    tokenizer_params: PyTree,
+    first: int,
+  ):
+    self._config, self._mesh, self._fns = config, mesh, step_fns
+    self._tokenizer = (tokenizer_cfg, tokenizer_params)
+    self._schedule = optimizer.make_schedule(
+      config.optimizer, step_fns.num_steps
+    )
+    self._logger = logs.Logger(
+      path,
+      config.log,
+      process_index=jax.process_index(),
+      step=first,
+      config=json.loads(config.to_json_best_effort()),
+    )
+    self._profiler = logs.Profiler(path, config.log)
+    self._rates = throughput.Throughput(
+      sum(cfg.batch_size for cfg in train_step.groups(config).values()),
+      step_fns.tokens,
+      step_fns.flops,
+      mesh.devices.flat[0].device_kind,
+      mesh.devices.size,
+    )
+    self._validation = validation.Validation(config, mesh, step_fns)
+    model_cfg = train_step.resolve_model(config, tokenizer_cfg)
+    self._generator = generation.Generator(
+      model_cfg, config.diffusion, tokenizer_cfg
+    )
+
+  def close(self) -> None:
+    self._profiler.close()
+    self._logger.close()
+
+  def loop(
+    self,
+    state: train_step.State,
+    first: int,
+    loaders: dict[str, loader.Loader],
+    saved: checkpoints.Checkpoints,
+    preempted: preemption.Preemption,
+    stack: contextlib.ExitStack,
+  ) -> None:
+    """Trains to the end, or until SIGTERM."""
+    config, num_steps = self._config, self._fns.num_steps
+    streams = {
+      name: stack.enter_context(
+        prefetch.prefetch_to_device(
+          batches,
+          mesh_lib.batch_sharding(self._mesh),
+          train_step.groups(config)[name].prefetch,
+        )
+      )
+      for name, batches in loaders.items()
+    }
+    key = validation.stream_key(config.seed, "steps")
+    pending: list[PyTree] = []
+    bar = stack.enter_context(
+      progress.bar(
+        num_steps,
+        unit="step",
+        label="training",
+        done=first,
+        quiet=jax.process_index() > 0,
+      )
+    )
+    self._rates.start(first)
+    for step in range(first, num_steps):
+      batch = {
+        name: validation.step_fields(next(s)) for name, s in streams.items()
+      }
+      self._profiler.before(step + 1)
+      state, metrics = self._fns.update(
+        state, self._tokenizer[1], batch, jax.random.fold_in(key, step)
+      )
+      self._profiler.after(step + 1, metrics)
+      pending.append(metrics)
+      done = step + 1
+      bar.advance()
+      stopping = preempted.requested(done)
+      # All that is told comes before the checkpoint: what was logged after it
+      # is dropped when a killed run goes on.
+      if done % config.log.every_steps == 0 or done == num_steps or stopping:
+        self._tell(done, pending, streams)
+        pending.clear()
+      with self._rates.pause():
+        self._look(done, state)
+        if saved.due(done) or stopping:
+          if pending:
+            self._tell(done, pending, streams)
+            pending.clear()
+          positions = {name: s.state() for name, s in streams.items()}
+          saved.save(done, state, positions, force=stopping)
+      if stopping:
+        saved.wait()
+        print(f"stopped by SIGTERM after step {done}; the same command goes on")
+        return
+
+  def _tell(
+    self,
+    done: int,
+    pending: list[PyTree],
+    streams: dict[str, prefetch.Prefetcher],
+  ) -> None:
+    """Logs the means over the steps since the last time."""
+    fetched = jax.device_get(pending)
+    last = fetched[-1]
+    skips = last["skips"]
+    optimizer.check_skips(skips, self._config.optimizer, done)
+    values = {
+      "loss": np.mean([m["loss"] for m in fetched]),
+      "gradient_norm": np.mean([m["gradient_norm"] for m in fetched]),
+      "parameter_norm": last["parameter_norm"],
+      "learning_rate": self._schedule(done - 1),
+      "skipped_steps": skips["total"],
+      "wait_s": sum(stream.wait_s for stream in streams.values()),
+    }
+    sums = jax.tree.map(
+      lambda *x: np.sum(x, axis=0), *[m["sums"] for m in fetched]
+    )
+    values |= validation.bucket_means(sums, "train")
+    values |= self._rates.read(done)
+    self._logger.scalars(done, values)
+
+  def _look(self, done: int, state: train_step.State) -> None:
+    """Validation and samples, when they are due."""
+    config, params = self._config, _average(state)
+    every = config.train.validate_every_steps
+    if every and (done % every == 0 or done == self._fns.num_steps):
+      values = self._validation(params, self._tokenizer[1])
+      self._logger.scalars(done, values)
+    every = config.log.samples_every_steps
+    if every and (done % every == 0 or done == self._fns.num_steps):
+      self._draw(done, params)
+
+  def _draw(self, done: int, params: PyTree) -> None:
+    """Samples of every group, from the same noise every time."""
+    key = validation.stream_key(self._config.seed, "samples")
+    for name, cfg in train_step.groups(self._config).items():
+      samples = self._generator(
+        params,
+        self._tokenizer[1],
+        key,
+        self._config.log.num_samples,
+        train_step.video_shape(cfg),
+      )
+      self._logger.images(done, name, np.asarray(samples))
+
+
+def _average(state: train_step.State) -> PyTree:
+  """The average with the largest decay; the parameters if there is none."""
+  ema = state["ema"]
+  return ema[max(ema, key=float)] if ema else state["params"]
+
+
+def _tokenizer_config(config: Config) -> Config:
+  if config.train.tokenizer:
+    return tokenizer.load(pathlib.Path(config.train.tokenizer))[0]
+  if config.tokenizer.kind != "patch":
+    raise errors.UserError(
+      f"train.tokenizer is empty and tokenizer.kind={config.tokenizer.kind!r}"
+      " has to be trained; do that with --config=configs/tokenizer.py and give"
+      " the path of its file, or set tokenizer.kind=patch"
+    )
+  return config.tokenizer
+
+
+def _tokenizer_params(config: Config, path: pathlib.Path) -> PyTree:
+  """The named tokenizer's; or those of a patch tokenizer, fitted once."""
+  if config.train.tokenizer:
+    return tokenizer.load(pathlib.Path(config.train.tokenizer))[1]
+  fitted = path / TOKENIZER_NAME
+  if not fitted.exists():
+    cfg = next(iter(train_step.groups(config).values()))
+    with validation.open_loader(config, cfg) as batches:
+      count = max(1, config.train.tokenizer_clips // cfg.batch_size)
+      clips = itertools.islice((batch["video"] for batch in batches), count)
+      params = tokenizer.fit_patch(config.tokenizer, clips)
+    tokenizer.save(fitted, config.tokenizer, params)
+  return tokenizer.load(fitted)[1]
+
+
+def _open_loaders(
+  config: Config, path: pathlib.Path, stack: contextlib.ExitStack
+) -> dict[str, loader.Loader]:
+  return {
+    name: stack.enter_context(
+      validation.open_loader(config, cfg, path / f"skipped-{name}.jsonl")
+    )
+    for name, cfg in train_step.groups(config).items()
+  }
+
+
+def _start(
+  config: Config,
+  step_fns: train_step.Step,
+  saved: checkpoints.Checkpoints,
+  loaders: dict[str, loader.Loader],
+) -> tuple[train_step.State, int]:
+  """The state to go on from, and the steps it has seen."""
+  if saved.latest_step() is None:
+    return step_fns.init(validation.stream_key(config.seed, "init")), 0
+  restored = saved.restore(step_fns.state)
+  for name, batches in loaders.items():
+    batches.restore(restored.data_state[name])
+  print(f"going on after step {restored.step}")
+  return restored.state, restored.step
+
+
+def _meta(
+  config: Config, tokenizer_cfg: Config, step_fns: train_step.Step
+) -> dict[str, Any]:
+  """What every checkpoint says about itself, as plain JSON."""
+  return {
+    "config": json.loads(config.to_json_best_effort()),
+    "model": train_step.resolve_model(config, tokenizer_cfg).to_dict(),
+    "tokenizer": tokenizer_cfg.to_dict(),
+    "versions": versions.collect(
+      jax.devices()[0].device_kind, jax.device_count(), jax.process_count()
+    ),
+    "budget": {
+      "steps": step_fns.num_steps,
+      "tokens": step_fns.num_steps * step_fns.tokens,
+      "flops": step_fns.num_steps * step_fns.flops,
+    },
+  }
+
+
+def _announce(
+  config: Config, tokenizer_cfg: Config, step_fns: train_step.Step
+) -> None:
+  if jax.process_index() > 0:
+    return
+  model = train_step.resolve_model(config, tokenizer_cfg)
+  print(
+    f"{config.model.size}: {dit.num_params(model):,} parameters;"
+    f" {step_fns.num_steps:,} steps of {step_fns.tokens:,} latent tokens and"
+    f" {step_fns.flops / 1e9:,.1f} GFLOPs on {jax.device_count()}"
+    f" {jax.devices()[0].device_kind} devices"
+  )

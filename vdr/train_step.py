@@ -1,0 +1,319 @@
+"""One training step, image and video model alike, in one jitted function.
+
+A batch has groups: `clips`, `images` or both, each with shapes of its own, so
+nothing is padded to anything else. A step encodes the pixels, draws noise,
+predicts, and updates parameters, averages and optimiser. `make_step` touches no
+device: the same function is trained here and compiled for machines that are
+not there.
+
+Every token of a step counts alike: the loss of an example is the mean over its
+latents, and examples are weighted by their number of latent frames (not stated
+in the paper).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from vdr.diffusion import objective as objectives
+from vdr.models import dit, flops, tokenizer
+from vdr.runtime import errors, optimizer
+from vdr.runtime import mesh as mesh_lib
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+PyTree = Any
+State = dict[str, PyTree]
+Batch = Mapping[str, Mapping[str, jax.Array]]  # group → field → array
+
+# Groups of a batch, and the section of the config that loads each.
+GROUPS = {"clips": "data", "images": "images"}
+NUM_BUCKETS = 5  # of noise levels, for losses told apart
+SELF_CONDITION_PROBABILITY = 0.9  # W.A.L.T, arXiv 2312.06662
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """What `make_step` returns; nothing in it has been on a device.
+
+  Attributes:
+    init: key → state.
+    update: (state, tokenizer's parameters, batch, key) → (state, metrics);
+      the state is donated.
+    evaluate: (parameters, tokenizer's parameters, batch, key) → sums of losses
+      and of weights, for every group and bucket of noise levels.
+    state: the abstract state, with shardings.
+    num_steps: of the whole run.
+    tokens: latent tokens in a step.
+    flops: of the model in a step, forward and backward.
+  """
+
+  init: Callable[[jax.Array], State]
+  update: Callable[..., tuple[State, dict[str, jax.Array]]]
+  evaluate: Callable[..., dict[str, jax.Array]]
+  state: State
+  num_steps: int
+  tokens: int
+  flops: float
+
+
+def groups(config: Config) -> dict[str, Config]:
+  """The loader of each group that a step has.
+
+  Raises:
+    UserError: there is none.
+  """
+  found = {
+    name: config[section]
+    for name, section in GROUPS.items()
+    if config[section].batch_size > 0
+  }
+  if not found:
+    raise errors.UserError(
+      "data.batch_size and images.batch_size are 0; set one of them"
+    )
+  return found
+
+
+def resolve_model(config: Config, tokenizer_cfg: Config) -> Config:
+  """`config.model`, its number of latent channels taken from the tokenizer."""
+  cfg = config.model.copy_and_resolve_references()
+  with cfg.unlocked():
+    cfg.latent_channels = tokenizer_cfg.channels
+  return cfg
+
+
+def video_shape(loader_cfg: Config) -> tuple[int, int, int]:
+  """Frames, height and width of a group's clips, by its first source."""
+  cfg = loader_cfg.sources[sorted(loader_cfg.sources)[0]]
+  return cfg.num_frames, cfg.height, cfg.width
+
+
+def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
+  """Builds the training step of a config.
+
+  Args:
+    config: the whole config.
+    mesh: of `vdr.runtime.mesh.make_mesh`, abstract devices serve.
+    tokenizer_cfg: of the tokenizer whose parameters the step will get.
+
+  Raises:
+    UserError: the parts of the config do not go together.
+  """
+  shapes = {
+    name: tokenizer.latent_shape(tokenizer_cfg, *video_shape(cfg))
+    for name, cfg in groups(config).items()
+  }
+  for cfg in groups(config).values():
+    mesh_lib.check_batch_size(mesh, cfg.batch_size)
+  model_cfg = resolve_model(config, tokenizer_cfg)
+  tokens, step_flops = _cost(config, model_cfg, shapes)
+  num_steps = _num_steps(config.train, tokens, step_flops)
+  abstract_params = jax.eval_shape(
+    lambda key: dit.init(model_cfg, key), jax.random.key(0)
+  )
+  tx = optimizer.make_optimizer(config.optimizer, num_steps, abstract_params)
+  task = _Task(
+    model_cfg, tokenizer_cfg, objectives.Objective.from_config(config.diffusion)
+  )
+
+  def init(key: jax.Array) -> State:
+    params = dit.init(model_cfg, key)
+    return {
+      "params": params,
+      "ema": optimizer.init_ema(params, config.optimizer.ema_decays),
+      "optimizer": tx.init(params),
+      "skips": optimizer.init_skips(),
+      "step": jnp.zeros((), jnp.int32),
+    }
+
+  def update(state, tokenizer_params, batch, key):
+    rows = task.draw(tokenizer_params, batch, key)
+    (loss, sums), grads = optimizer.accumulate(
+      task.loss, state["params"], rows, config.optimizer.accumulation_steps
+    )
+    updates, opt_state = tx.update(grads, state["optimizer"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    ema = optimizer.update_ema(state["ema"], params, state["step"])
+    new = {"params": params, "ema": ema, "optimizer": opt_state}
+    ok = optimizer.all_finite((loss, grads))
+    kept = optimizer.guard(ok, new, {name: state[name] for name in new})
+    skips = optimizer.count_skips(state["skips"], ok)
+    metrics = {
+      "loss": loss,
+      "sums": sums,
+      "gradient_norm": optax.tree.norm(grads),
+      "parameter_norm": optax.tree.norm(kept["params"]),
+      "skips": skips,
+    }
+    return kept | {"skips": skips, "step": state["step"] + 1}, metrics
+
+  def evaluate(params, tokenizer_params, batch, key):
+    rows = task.draw(tokenizer_params, batch, key)
+    return task.loss(params, rows)[1]
+
+  state = mesh_lib.with_shardings(mesh, jax.eval_shape(init, jax.random.key(0)))
+  state_shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+  same, rows = mesh_lib.replicated(mesh), mesh_lib.batch_sharding(mesh)
+  return Step(
+    init=jax.jit(init, out_shardings=state_shardings),
+    update=jax.jit(
+      update,
+      in_shardings=(state_shardings, same, rows, same),
+      out_shardings=(state_shardings, same),
+      donate_argnums=0,
+    ),
+    evaluate=jax.jit(
+      evaluate,
+      in_shardings=(state_shardings["params"], same, rows, same),
+      out_shardings=same,
+    ),
+    state=state,
+    num_steps=num_steps,
+    tokens=tokens,
+    flops=step_flops,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+  """From pixels to a loss."""
+
+  model_cfg: Config
+  tokenizer_cfg: Config
+  objective: objectives.Objective
+
+  def draw(
+    self, tokenizer_params: PyTree, batch: Batch, key: jax.Array
+  ) -> dict[str, dict[str, jax.Array]]:
+    """Latents, noise, and every other random draw, row by row.
+
+    `weight` sums to 1 over all rows of all groups; clips that could not be read
+    have none.
+    """
+    rows = {}
+    for name, group in batch.items():
+      group_key = jax.random.fold_in(key, list(GROUPS).index(name))
+      keys = jax.random.split(group_key, 4)
+      latents = tokenizer.encode(
+        self.tokenizer_cfg, tokenizer_params, group["video"]
+      ).mean
+      latents = tokenizer.normalise(tokenizer_params, latents)
+      num_rows, num_frames = latents.shape[:2]
+      weight = group["clip_valid"].astype(jnp.float32) * num_frames
+      rows[name] = {
+        "latents": latents,
+        "eps": jax.random.normal(keys[0], latents.shape),
+        "noise_level": self.objective.sample_noise_level(keys[1], num_rows),
+        "drop": jax.random.uniform(keys[2], (num_rows,)),
+        "self_condition": jax.random.uniform(keys[3], (num_rows,)),
+        "weight": weight,
+      }
+      if "label" in group:
+        rows[name]["label"] = group["label"]
+    total = sum(jnp.sum(group["weight"]) for group in rows.values())
+    for group in rows.values():
+      group["weight"] = group["weight"] / jnp.maximum(total, 1.0)
+    return rows
+
+  def loss(
+    self, params: PyTree, rows: Mapping[str, Mapping[str, jax.Array]]
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The sum of weighted losses, and sums told apart by group and bucket."""
+    loss, sums = jnp.zeros(()), {}
+    for name, group in rows.items():
+      level = group["noise_level"]
+      noised = self.objective.add_noise(group["latents"], group["eps"], level)
+      condition = self._condition(group)
+      if self.model_cfg.self_conditioning:
+        condition["self_condition"] = self._estimate(
+          params, noised, group, condition
+        )
+      prediction = self._predict(params, noised, level, condition)
+      args = (prediction, group["latents"], group["eps"], level)
+      losses, errors_ = self.objective.loss(*args), self.objective.error(*args)
+      loss += jnp.sum(group["weight"] * losses)
+      bucket = jnp.clip(
+        (level * NUM_BUCKETS).astype(jnp.int32), 0, NUM_BUCKETS - 1
+      )
+      for sum_name, values in (
+        ("error", errors_),
+        ("count", jnp.ones_like(level)),
+      ):
+        counted = jnp.where(group["weight"] > 0, values, 0.0)
+        sums[f"{name}_{sum_name}"] = jax.ops.segment_sum(
+          counted, bucket, num_segments=NUM_BUCKETS
+        )
+    return loss, sums
+
+  def _predict(
+    self,
+    params: PyTree,
+    noised: jax.Array,
+    level: jax.Array,
+    condition: dict[str, Any],
+  ) -> jax.Array:
+    prediction, _ = dit.apply(
+      self.model_cfg, params, noised, level, **condition
+    )
+    assert prediction is not None  # no layers were asked for
+    return prediction
+
+  def _estimate(
+    self,
+    params: PyTree,
+    noised: jax.Array,
+    group: Mapping[str, jax.Array],
+    condition: dict[str, Any],
+  ) -> jax.Array:
+    """A first estimate of the clean latents, for self-conditioning.
+
+    Given with the probability of W.A.L.T, and without a gradient (arXiv
+    2208.04202 §2.3); otherwise zeros.
+    """
+    level = group["noise_level"]
+    prediction = self._predict(params, noised, level, condition)
+    clean = jax.lax.stop_gradient(
+      self.objective.to_x0(prediction, noised, level)
+    )
+    given = group["self_condition"] < SELF_CONDITION_PROBABILITY
+    return jnp.where(given[:, None, None, None, None], clean, 0.0)
+
+  def _condition(self, group: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """Labels, some of them dropped for classifier-free guidance."""
+    if not self.model_cfg.num_classes:
+      return {}
+    dropped = group["drop"] < self.model_cfg.condition_dropout
+    return {"labels": jnp.where(dropped, -1, group["label"])}
+
+
+def _cost(
+  config: Config, model_cfg: Config, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int, float]:
+  """Latent tokens and model FLOPs of a step."""
+  tokens, total = 0, 0.0
+  for name, cfg in groups(config).items():
+    t, h, w, _ = shapes[name]
+    tokens += (
+      cfg.batch_size * t * (h // model_cfg.patch) * (w // model_cfg.patch)
+    )
+    total += cfg.batch_size * flops.training(model_cfg, (t, h, w))
+  return tokens, total
+
+
+def _num_steps(cfg: Config, tokens: int, step_flops: float) -> int:
+  """Steps that the budget pays for."""
+  per_step = {"steps": 1.0, "tokens": float(tokens), "flops": step_flops}
+  if cfg.budget not in per_step:
+    raise errors.UserError(
+      f"train.budget={cfg.budget!r} is unknown; choose from"
+      f" {', '.join(per_step)}"
+    )
+  if cfg.amount <= 0:
+    raise errors.UserError(f"train.amount={cfg.amount} must be positive")
+  return max(1, round(cfg.amount / per_step[cfg.budget]))

@@ -1,0 +1,115 @@
+"""Losses on held-out clips, and the reading that training shares with it."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from vdr import train_step
+from vdr.data import loader, prefetch
+from vdr.runtime import mesh as mesh_lib
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+PyTree = Any
+
+# Named random streams of config.seed.
+STREAMS = ("init", "steps", "validation", "samples")
+
+
+class Validation:
+  """Losses on held-out clips, with the same noise every time."""
+
+  def __init__(
+    self, config: Config, mesh: jax.sharding.Mesh, step_fns: train_step.Step
+  ):
+    self._config, self._mesh, self._fns = config, mesh, step_fns
+    self._batches: list[dict] | None = None
+
+  def __call__(self, params: PyTree, tokenizer_params: PyTree) -> dict:
+    key = stream_key(self._config.seed, "validation")
+    if self._batches is None:
+      self._batches = list(self._read())
+    sums = [
+      self._fns.evaluate(
+        params, tokenizer_params, batch, jax.random.fold_in(key, i)
+      )
+      for i, batch in enumerate(self._batches)
+    ]
+    total = jax.tree.map(lambda *x: np.sum(x, axis=0), *jax.device_get(sums))
+    return bucket_means(total, "validation")
+
+  def _read(self) -> Iterator[dict]:
+    """The held-out batches; few, and kept on the device."""
+    config = self._config
+    streams = {}
+    for name, cfg in train_step.groups(config).items():
+      cfg = cfg.copy_and_resolve_references()
+      with cfg.unlocked():
+        for source in cfg.sources.values():
+          source.split = config.train.validation_split
+      streams[name] = open_loader(config, cfg)
+    sharding = mesh_lib.batch_sharding(self._mesh)
+    with contextlib.ExitStack() as stack:
+      fetched = {
+        name: stack.enter_context(prefetch.prefetch_to_device(s, sharding))
+        for name, s in streams.items()
+      }
+      for stream in streams.values():
+        stack.callback(stream.close)
+      for _ in range(config.train.validation_batches):
+        yield {name: step_fields(next(s)) for name, s in fetched.items()}
+
+
+def bucket_means(sums: dict[str, np.ndarray], prefix: str) -> dict[str, float]:
+  """Mean errors of each group, over all noise levels and in each bucket.
+
+  Args:
+    sums: of `train_step`: `GROUP_error` and `GROUP_count`, `[buckets]`.
+    prefix: of the names.
+
+  Returns:
+    `PREFIX/GROUP` and `PREFIX/GROUP_noise_LOW_HIGH`; a bucket without an
+    example is left out.
+  """
+  means = {}
+  for name in train_step.GROUPS:
+    if f"{name}_count" not in sums:
+      continue
+    error, count = sums[f"{name}_error"], sums[f"{name}_count"]
+    if count.sum() == 0:
+      continue
+    means[f"{prefix}/{name}"] = float(error.sum() / count.sum())
+    edges = np.linspace(0, 1, len(count) + 1)
+    for low, high, e, c in zip(edges, edges[1:], error, count, strict=False):
+      if c:
+        means[f"{prefix}/{name}_noise_{low:.1f}_{high:.1f}"] = float(e / c)
+  return means
+
+
+def open_loader(
+  config: Config, cfg: Config, failures_path: pathlib.Path | None = None
+) -> loader.Loader:
+  """This host's rows of a loader's batches."""
+  return loader.Loader(
+    cfg,
+    seed=config.seed,
+    num_workers=config.runtime.num_workers,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    failures_path=failures_path,
+  )
+
+
+def step_fields(batch: prefetch.DeviceBatch) -> dict[str, jax.Array]:
+  """What a step reads of a batch."""
+  known = ("video", "clip_valid", "label")
+  return {name: batch.arrays[name] for name in known if name in batch.arrays}
+
+
+def stream_key(seed: int, name: str) -> jax.Array:
+  """The key of a named random stream."""
+  return jax.random.fold_in(jax.random.key(seed), STREAMS.index(name))
