@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from configs import base
 from vdr.models import dit
-from vdr.runtime import errors, mesh, optimizer
+from vdr.runtime import errors, mesh, optimizer, trees
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -163,7 +163,7 @@ def test_large_leaves_of_the_model_are_split_over_all_that_split(model_params):
     sharding = where
     for key in path:
       sharding = sharding[key.key]
-    name = mesh.path_name(path)
+    name = trees.path_name(path)
     used = {axis for axis in sharding.spec if axis}
     if name.startswith(("blocks/attention", "blocks/mlp", "cross")):
       expected = {"fsdp", "tensor"} if name.endswith("kernel") else set()
@@ -181,7 +181,7 @@ def test_the_optimiser_lives_where_its_parameters_do(model_params):
   }
   where = mesh.param_shardings(abstract(fsdp=2, tensor=2), state)
   specs = {
-    mesh.path_name(path): sharding.spec
+    trees.path_name(path): sharding.spec
     for path, sharding in jax.tree_util.tree_leaves_with_path(where)
   }
   moments = [name for name in specs if "/mu/" in name or "/nu/" in name]

@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from vdr.models import dit
-from vdr.runtime import errors, mesh, optimizer
+from vdr.runtime import errors, optimizer, trees
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ DECAYED = {
 
 def named(tree):
   return {
-    mesh.path_name(path): leaf
+    trees.path_name(path): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
 

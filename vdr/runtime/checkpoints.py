@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
-from vdr.runtime import errors, fingerprint
-from vdr.runtime import mesh as mesh_lib
+from vdr.runtime import errors, fingerprint, trees
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -204,7 +202,7 @@ def restore_params(
     prefix = f"{name}/"
     if abstract is None:
       device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-      abstract = _subtree(manager.item_metadata(step)["state"].tree, name)
+      abstract = trees.subtree(manager.item_metadata(step)["state"].tree, name)
       abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         abstract,
@@ -216,7 +214,7 @@ def restore_params(
     _refuse_other(part, wanted, manager.directory / str(step))
     restored = _read(manager, step, wanted, partial=True)
     meta = dict(restored["meta"])
-    params = _subtree(restored["state"], name)
+    params = trees.subtree(restored["state"], name)
     _refuse_damage({name: params}, meta, manager.directory / str(step))
     return params, meta | {"which": name, "hash": meta["hashes"][name]}
 
@@ -292,7 +290,9 @@ def _restore(
   place = manager.directory / str(step)
   _refuse_other(_saved(manager, manager.directory, step), abstract, place)
   items = _read(manager, step, abstract, partial=False)
-  parts = {name: _subtree(items["state"], name) for name in _named(abstract)}
+  parts = {
+    name: trees.subtree(items["state"], name) for name in _named(abstract)
+  }
   _refuse_damage(parts, items["meta"], place)
   return Restored(step, items["state"], dict(items["data"]), items["meta"])
 
@@ -335,36 +335,24 @@ def _step(
 
 def _saved(
   manager: ocp.CheckpointManager, directory: Any, step: int
-) -> dict[str, tuple[tuple[int, ...], str]]:
+) -> dict[str, str]:
   """Shape and type of each saved leaf, by path."""
   try:
-    return _leaves(manager.item_metadata(step)["state"].tree)
+    return trees.shapes(manager.item_metadata(step)["state"].tree)
   except Exception as error:  # see _read
     raise _damaged(directory / str(step), str(error)) from error
 
 
-def _leaves(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
-  return {
-    mesh_lib.path_name(path): (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-
-
 def _refuse_other(
-  saved: Mapping[str, tuple], abstract: PyTree, place: Any
+  saved: Mapping[str, str], abstract: PyTree, place: Any
 ) -> None:
   """Raises UserError at the first leaf that is not as it was saved."""
-  wanted = _leaves(abstract)
-  for name in [*wanted, *(n for n in saved if n not in wanted)]:
-    if wanted.get(name) != saved.get(name):
-      there, here = (
-        f"{tree[name][1]}{list(tree[name][0])}" if name in tree else "absent"
-        for tree in (saved, wanted)
-      )
-      raise errors.UserError(
-        f"{place} is a checkpoint of another architecture or optimiser: there"
-        f" {name} is {there}, here {here}; use the config it was trained with"
-      )
+  if found := trees.difference(saved, trees.shapes(abstract)):
+    name, there, here = found
+    raise errors.UserError(
+      f"{place} is a checkpoint of another architecture or optimiser: there"
+      f" {name} is {there}, here {here}; use the config it was trained with"
+    )
 
 
 def _named(state: Mapping[str, PyTree]) -> list[str]:
@@ -374,13 +362,9 @@ def _named(state: Mapping[str, PyTree]) -> list[str]:
 
 
 def _hashes(state: Mapping[str, PyTree]) -> dict[str, str]:
-  return {name: fingerprint.of(_subtree(state, name)) for name in _named(state)}
-
-
-def _subtree(tree: PyTree, name: str) -> PyTree:
-  for key in name.split("/"):
-    tree = tree[key]
-  return tree
+  return {
+    name: fingerprint.of(trees.subtree(state, name)) for name in _named(state)
+  }
 
 
 def _which(saved: Mapping[str, Any], which: str, place: Any) -> str:

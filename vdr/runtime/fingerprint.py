@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, UInt32
 
-from vdr.runtime import mesh as mesh_lib
+from vdr.runtime import trees
 
 PyTree = Any
 
@@ -31,7 +31,7 @@ def of(tree: PyTree) -> str:
   sums = jax.device_get([_on_its_mesh(leaf)(leaf) for _, leaf in leaves])
   digest = hashlib.sha256()
   for (path, leaf), value in zip(leaves, sums, strict=True):
-    name = mesh_lib.path_name(path)
+    name = trees.path_name(path)
     digest.update(f"{name} {leaf.dtype} {leaf.shape} ".encode())
     digest.update(np.asarray(value, "<u4").tobytes())
   return digest.hexdigest()[:16]

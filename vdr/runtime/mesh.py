@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vdr.runtime import errors
+from vdr.runtime import errors, trees
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -130,7 +130,7 @@ def param_shardings(mesh: AnyMesh, tree: PyTree) -> PyTree:
   """
 
   def sharding(path: tuple, leaf: Any) -> NamedSharding:
-    spec = _rule(path_name(path)) or P()
+    spec = _rule(trees.path_name(path)) or P()
     return NamedSharding(mesh, _fit(spec, leaf.shape, mesh))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
@@ -150,15 +150,10 @@ def with_shardings(mesh: AnyMesh, tree: PyTree) -> PyTree:
 def unmatched(tree: PyTree) -> list[str]:
   """Paths of leaves with an axis to split that no rule knows."""
   return [
-    path_name(path)
+    trees.path_name(path)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    if len(leaf.shape) > 1 and _rule(path_name(path)) is None
+    if len(leaf.shape) > 1 and _rule(trees.path_name(path)) is None
   ]
-
-
-def path_name(path: tuple) -> str:
-  """A leaf's path as text: "blocks/attention/query/kernel"."""
-  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _rule(name: str) -> P | None:

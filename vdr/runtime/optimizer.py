@@ -21,8 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from vdr.runtime import errors
-from vdr.runtime import mesh as mesh_lib
+from vdr.runtime import errors, trees
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -136,7 +135,7 @@ def _direction(cfg: Config, params: PyTree) -> optax.GradientTransformation:
 def decay_mask(params: PyTree) -> PyTree:
   """True where weight decay acts."""
   return jax.tree_util.tree_map_with_path(
-    lambda path, _: bool(_DECAYS.search(mesh_lib.path_name(path))), params
+    lambda path, _: bool(_DECAYS.search(trees.path_name(path))), params
   )
 
 
@@ -145,7 +144,7 @@ def _muon_axes(params: PyTree) -> PyTree:
   from optax import contrib
 
   def axes(path: tuple, leaf: Any) -> Any:
-    name, rank = mesh_lib.path_name(path), len(leaf.shape)
+    name, rank = trees.path_name(path), len(leaf.shape)
     for rule, reduced, out in _MUON:
       if re.search(rule, name) and rank >= len(reduced) + len(out):
         return contrib.MuonDimensionNumbers(
