@@ -148,11 +148,7 @@ def model() -> ConfigDict:
       spatiotemporal_blocks="spatiotemporal",  # spatiotemporal | spatial
       image_in_spatiotemporal="identity",  # identity (values pass) | spatial
       positions="rope",  # rope (and fixed sines) | learned (W.A.L.T's tables)
-      positions_grid=(
-        5,
-        16,
-        16,
-      ),  # learned: tokens that have a row of their own
+      positions_grid=(5, 16, 16),  # learned: tokens with rows of their own
       # What it is conditioned on, besides the noise level.
       adaln_rank=2,  # of each block's own modulation; 0: all share one
       num_classes=0,  # classes of the labels; 0: none
@@ -255,8 +251,8 @@ def checkpoint() -> ConfigDict:
       every_steps=1000,  # steps from one to the next; 0: budgets only
       keep_last=2,  # newest that are kept
       keep_every=0,  # steps; multiples of it are never deleted; 0: none
-      # Percent of all steps; never deleted: the study of budgets reads them.
-      budgets_percent=(1, 2, 5, 10, 20, 50, 100),
+      # Never deleted: the study of training budgets reads them.
+      budgets_percent=(1, 2, 5, 10, 20, 50, 100),  # of all steps
     )
   )
 
