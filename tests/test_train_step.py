@@ -9,13 +9,13 @@ import textwrap
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import image_dit
 from tests import training
 from vdr import train_step
 from vdr.runtime import errors
-from vdr.runtime import mesh as mesh_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -84,11 +84,14 @@ def test_every_token_counts_alike():
   task = train_step._Task(
     train_step.resolve_model(cfg, cfg.tokenizer),
     cfg.tokenizer,
+    cfg.optimizer,
     train_step.objectives.Objective.from_config(cfg.diffusion),
+    optax.identity(),
   )
   _, tokenizer_params = training.built(cfg)
   batch = training.batch(cfg)
   batch["images"]["clip_valid"][0] = False
+  batch = jax.tree.map(jnp.asarray, batch)
   rows = task.draw(tokenizer_params, batch, jax.random.key(0))
   np.testing.assert_allclose(rows["clips"]["weight"], [5 / 11, 5 / 11])
   np.testing.assert_allclose(rows["images"]["weight"], [0, 1 / 11])
@@ -125,15 +128,7 @@ def test_parts_that_do_not_fit_are_refused(fields, words):
     training.built(training.config(**fields))
 
 
-def test_a_batch_that_devices_cannot_share_is_refused():
-  cfg = training.config(data__batch_size=3)
-  mesh = mesh_lib.make_mesh(
-    cfg.mesh, jax.devices()
-  )  # one device here: shares are tested on eight below
-  assert mesh.size == 1
-  train_step.make_step(cfg, mesh, cfg.tokenizer)
-
-
+@pytest.mark.slow
 def test_accumulated_parts_are_one_batch():
   whole = training.losses(training.config(), 2)
   parts = training.losses(training.config(optimizer__accumulation_steps=2), 2)

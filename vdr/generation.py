@@ -74,7 +74,11 @@ class Generator:
       condition = {"labels": labels} if self._model.num_classes else {}
       if self._model.self_conditioning:
         condition["self_condition"] = before
-      return dit.apply(self._model, params, x, noise_level, **condition)[0]
+      prediction, _ = dit.apply(
+        self._model, params, x, noise_level, **condition
+      )
+      assert prediction is not None  # no layers were asked for
+      return prediction
 
     unconditional = None
     if self._model.num_classes:

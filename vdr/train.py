@@ -46,6 +46,7 @@ SECTIONS = (
   "checkpoint",
 )
 TOKENIZER_NAME = "tokenizer.npz"  # in the work directory, if fitted there
+TOKENIZER_BATCH = 16  # clips at a time that one is fitted to
 
 
 def run(config: Config, workdir: str | os.PathLike) -> None:
@@ -139,27 +140,16 @@ class _Trainer:
   ) -> None:
     """Trains to the end, or until SIGTERM."""
     config, num_steps = self._config, self._fns.num_steps
+    sharding = mesh_lib.batch_sharding(self._mesh)
     streams = {
       name: stack.enter_context(
-        prefetch.prefetch_to_device(
-          batches,
-          mesh_lib.batch_sharding(self._mesh),
-          train_step.groups(config)[name].prefetch,
-        )
+        prefetch.prefetch_to_device(batches, sharding, self._ahead(name))
       )
       for name, batches in loaders.items()
     }
     key = validation.stream_key(config.seed, "steps")
     pending: list[PyTree] = []
-    bar = stack.enter_context(
-      progress.bar(
-        num_steps,
-        unit="step",
-        label="training",
-        done=first,
-        quiet=jax.process_index() > 0,
-      )
-    )
+    bar = stack.enter_context(_bar(num_steps, first))
     self._rates.start(first)
     for step in range(first, num_steps):
       batch = {
@@ -174,17 +164,15 @@ class _Trainer:
       done = step + 1
       bar.advance()
       stopping = preempted.requested(done)
-      # All that is told comes before the checkpoint: what was logged after it
-      # is dropped when a killed run goes on.
-      if done % config.log.every_steps == 0 or done == num_steps or stopping:
-        self._tell(done, pending, streams)
+      saving = saved.due(done) or stopping
+      # What is told comes before the checkpoint: a killed run that goes on
+      # drops what was logged after it.
+      if done % config.log.every_steps == 0 or saving:
+        bar.note(self._tell(done, pending, streams))
         pending.clear()
       with self._rates.pause():
         self._look(done, state)
-        if saved.due(done) or stopping:
-          if pending:
-            self._tell(done, pending, streams)
-            pending.clear()
+        if saving:
           positions = {name: s.state() for name, s in streams.items()}
           saved.save(done, state, positions, force=stopping)
       if stopping:
@@ -192,13 +180,17 @@ class _Trainer:
         print(f"stopped by SIGTERM after step {done}; the same command goes on")
         return
 
+  def _ahead(self, name: str) -> int:
+    """Batches of a group that are kept ready."""
+    return train_step.groups(self._config)[name].prefetch
+
   def _tell(
     self,
     done: int,
     pending: list[PyTree],
     streams: dict[str, prefetch.Prefetcher],
-  ) -> None:
-    """Logs the means over the steps since the last time."""
+  ) -> str:
+    """Logs the means over the steps since the last time; returns the loss."""
     fetched = jax.device_get(pending)
     last = fetched[-1]
     skips = last["skips"]
@@ -217,6 +209,8 @@ class _Trainer:
     values |= validation.bucket_means(sums, "train")
     values |= self._rates.read(done)
     self._logger.scalars(done, values)
+    told = ("loss", "clips_per_s", "model_tflops_per_s", "share_of_peak")
+    return logs.show({k: values[k] for k in told if k in values})
 
   def _look(self, done: int, state: train_step.State) -> None:
     """Validation and samples, when they are due."""
@@ -243,6 +237,16 @@ class _Trainer:
       self._logger.images(done, name, np.asarray(samples))
 
 
+def _bar(num_steps: int, done: int) -> contextlib.AbstractContextManager:
+  return progress.bar(
+    num_steps,
+    unit="step",
+    label="training",
+    done=done,
+    quiet=jax.process_index() > 0,
+  )
+
+
 def _average(state: train_step.State) -> PyTree:
   """The average with the largest decay; the parameters if there is none."""
   ema = state["ema"]
@@ -267,9 +271,13 @@ def _tokenizer_params(config: Config, path: pathlib.Path) -> PyTree:
     return tokenizer.load(pathlib.Path(config.train.tokenizer))[1]
   fitted = path / TOKENIZER_NAME
   if not fitted.exists():
-    cfg = next(iter(train_step.groups(config).values()))
+    # Of the clips, also for a model of images alone: both models then have the
+    # same tokenizer.
+    cfg = config.data.copy_and_resolve_references()
+    with cfg.unlocked():
+      cfg.batch_size = TOKENIZER_BATCH
     with validation.open_loader(config, cfg) as batches:
-      count = max(1, config.train.tokenizer_clips // cfg.batch_size)
+      count = -(-config.train.tokenizer_clips // TOKENIZER_BATCH)
       clips = itertools.islice((batch["video"] for batch in batches), count)
       params = tokenizer.fit_patch(config.tokenizer, clips)
     tokenizer.save(fitted, config.tokenizer, params)

@@ -110,34 +110,79 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
     for name, cfg in groups(config).items()
   }
   for cfg in groups(config).values():
-    mesh_lib.check_batch_size(mesh, cfg.batch_size)
+    mesh_lib.check_batch_size(
+      mesh, cfg.batch_size, config.optimizer.accumulation_steps
+    )
   model_cfg = resolve_model(config, tokenizer_cfg)
   tokens, step_flops = _cost(config, model_cfg, shapes)
   num_steps = _num_steps(config.train, tokens, step_flops)
   abstract_params = jax.eval_shape(
     lambda key: dit.init(model_cfg, key), jax.random.key(0)
   )
-  tx = optimizer.make_optimizer(config.optimizer, num_steps, abstract_params)
   task = _Task(
-    model_cfg, tokenizer_cfg, objectives.Objective.from_config(config.diffusion)
+    model_cfg,
+    tokenizer_cfg,
+    config.optimizer,
+    objectives.Objective.from_config(config.diffusion),
+    optimizer.make_optimizer(config.optimizer, num_steps, abstract_params),
+  )
+  state = mesh_lib.with_shardings(
+    mesh, jax.eval_shape(task.init, jax.random.key(0))
+  )
+  places = jax.tree.map(lambda leaf: leaf.sharding, state)
+  same, rows = mesh_lib.replicated(mesh), mesh_lib.batch_sharding(mesh)
+  return Step(
+    init=jax.jit(task.init, out_shardings=places),
+    update=jax.jit(
+      task.update,
+      in_shardings=(places, same, rows, same),
+      out_shardings=(places, same),
+      donate_argnums=0,
+    ),
+    evaluate=jax.jit(
+      task.evaluate,
+      in_shardings=(places["params"], same, rows, same),
+      out_shardings=same,
+    ),
+    state=state,
+    num_steps=num_steps,
+    tokens=tokens,
+    flops=step_flops,
   )
 
-  def init(key: jax.Array) -> State:
-    params = dit.init(model_cfg, key)
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+  """From pixels to the next state."""
+
+  model_cfg: Config
+  tokenizer_cfg: Config
+  optimizer_cfg: Config
+  objective: objectives.Objective
+  transform: optax.GradientTransformation
+
+  def init(self, key: jax.Array) -> State:
+    """The state before the first step."""
+    params = dit.init(self.model_cfg, key)
     return {
       "params": params,
-      "ema": optimizer.init_ema(params, config.optimizer.ema_decays),
-      "optimizer": tx.init(params),
+      "ema": optimizer.init_ema(params, self.optimizer_cfg.ema_decays),
+      "optimizer": self.transform.init(params),
       "skips": optimizer.init_skips(),
       "step": jnp.zeros((), jnp.int32),
     }
 
-  def update(state, tokenizer_params, batch, key):
-    rows = task.draw(tokenizer_params, batch, key)
+  def update(
+    self, state: State, tokenizer_params: PyTree, batch: Batch, key: jax.Array
+  ) -> tuple[State, dict[str, Any]]:
+    """One step; one that is not finite changes nothing but the counts."""
+    rows = self.draw(tokenizer_params, batch, key)
     (loss, sums), grads = optimizer.accumulate(
-      task.loss, state["params"], rows, config.optimizer.accumulation_steps
+      self.loss, state["params"], rows, self.optimizer_cfg.accumulation_steps
     )
-    updates, opt_state = tx.update(grads, state["optimizer"], state["params"])
+    updates, opt_state = self.transform.update(
+      grads, state["optimizer"], state["params"]
+    )
     params = optax.apply_updates(state["params"], updates)
     ema = optimizer.update_ema(state["ema"], params, state["step"])
     new = {"params": params, "ema": ema, "optimizer": opt_state}
@@ -153,40 +198,11 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
     }
     return kept | {"skips": skips, "step": state["step"] + 1}, metrics
 
-  def evaluate(params, tokenizer_params, batch, key):
-    rows = task.draw(tokenizer_params, batch, key)
-    return task.loss(params, rows)[1]
-
-  state = mesh_lib.with_shardings(mesh, jax.eval_shape(init, jax.random.key(0)))
-  state_shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-  same, rows = mesh_lib.replicated(mesh), mesh_lib.batch_sharding(mesh)
-  return Step(
-    init=jax.jit(init, out_shardings=state_shardings),
-    update=jax.jit(
-      update,
-      in_shardings=(state_shardings, same, rows, same),
-      out_shardings=(state_shardings, same),
-      donate_argnums=0,
-    ),
-    evaluate=jax.jit(
-      evaluate,
-      in_shardings=(state_shardings["params"], same, rows, same),
-      out_shardings=same,
-    ),
-    state=state,
-    num_steps=num_steps,
-    tokens=tokens,
-    flops=step_flops,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Task:
-  """From pixels to a loss."""
-
-  model_cfg: Config
-  tokenizer_cfg: Config
-  objective: objectives.Objective
+  def evaluate(
+    self, params: PyTree, tokenizer_params: PyTree, batch: Batch, key: jax.Array
+  ) -> dict[str, jax.Array]:
+    """Sums of errors and counts, by group and bucket of noise levels."""
+    return self.loss(params, self.draw(tokenizer_params, batch, key))[1]
 
   def draw(
     self, tokenizer_params: PyTree, batch: Batch, key: jax.Array

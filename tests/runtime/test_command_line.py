@@ -131,7 +131,7 @@ BAD = {
   "forgotten group": (
     [PHYSICS, "--workdir=x", "--config.max_bad_share=0"],
     "config has no field 'max_bad_share'",
-    "did you mean config.data.max_bad_share?",
+    "did you mean config.data.max_bad_share",
   ),
   "unlike any field": (
     [PHYSICS, "--workdir=x", "--config.physics.num_clips.zzz=9"],

@@ -124,6 +124,8 @@ def _let_grain_read_its_flags() -> None:
 def _init_worker(worker_index: int, worker_count: int) -> None:
   """Runs in each worker process before it reads anything."""
   del worker_index, worker_count
-  # Ctrl-C reaches the whole process group; the parent ends its workers itself.
+  # Ctrl-C reaches the whole process group, and so may SIGTERM where a scheduler
+  # ends a job: the parent finishes its step and ends its workers itself.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)
   processes.exit_with_parent()
