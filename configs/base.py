@@ -129,6 +129,28 @@ def tokenizer() -> ConfigDict:
         dtype="float32",  # of the computation: float32 | bfloat16
         remat=False,  # compute blocks again for gradients: less memory
       ),
+      fit_clips=1024,  # clips that PCA and the latents' statistics see
+      # conv: weights of the terms, each a mean (vdr/models/reconstruction.py).
+      loss=dict(
+        l1=0.0,  # absolute errors of pixels in [-1, 1]
+        l2=5.0,  # squared errors; the paper's weight of reconstruction
+        gradient=0.0,  # absolute errors of differences of neighbours
+        multiscale=0.0,  # squared errors at half and a quarter of the size
+        kl=1e-4,  # nats of a latent's number against the standard normal
+      ),
+      training=dict(
+        num_steps=100000,  # steps
+        learning_rate=1e-4,  # the highest; a cosine falls from it to 0
+        warmup_steps=1000,  # steps
+        ema_decay=0.999,  # of the averaged parameters, which are kept
+        clip_norm=1.0,  # largest norm of the gradients
+        save_every_steps=1000,  # steps
+      ),
+      evaluation=dict(
+        split="select",  # of the sources that have splits: held-out clips
+        num_clips=128,  # clips measured, at the most
+        drawn_clips=3,  # clips in the picture
+      ),
     )
   )
 

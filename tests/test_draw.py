@@ -223,3 +223,24 @@ def test_no_objects_and_no_points_change_nothing():
   none = np.zeros((0, 3), bool)
   np.testing.assert_array_equal(draw.draw_boxes(frames, boxes, none), frames)
   np.testing.assert_array_equal(draw.draw_tracks(frames, points, none), frames)
+
+
+class TestCompareClips:
+  def test_a_row_each_for_original_copy_and_error(self):
+    original = np.zeros((5, 8, 8, 3), np.uint8)
+    other = original.copy()
+    other[:, :, :, 0] = 10
+    sheet = draw.compare_clips(
+      [(original, other)], num_frames=2, gain=4, least_px=16
+    )
+    colours = {tuple(c) for c in sheet.reshape(-1, 3).tolist()}
+    assert {(0, 0, 0), (10, 0, 0), (40, 0, 0)} <= colours
+    shown = (sheet == (40, 0, 0)).all(axis=-1)
+    assert shown.sum() == 2 * 16 * 16  # both frames, enlarged
+
+  def test_errors_end_at_white_and_an_image_is_one_column(self):
+    black = np.zeros((1, 8, 8, 3), np.uint8)
+    one = draw.compare_clips([(black, black + 200)] * 2)
+    clip = np.zeros((5, 8, 8, 3), np.uint8)
+    assert one.shape[1] < draw.compare_clips([(clip, clip)]).shape[1]
+    assert (one == 200).all(axis=-1).any()

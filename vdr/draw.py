@@ -236,6 +236,34 @@ def draw_tracks(
   return _overlay(frames, paint)
 
 
+def compare_clips(
+  pairs: Sequence[tuple[Clip, Clip]],
+  num_frames: int = 5,
+  gain: int = 4,
+  least_px: int = 96,
+) -> UInt8[np.ndarray, "h w 3"]:
+  """A sheet of clips as they are, as they came back, and their difference.
+
+  Args:
+    pairs: clips, the original first.
+    num_frames: frames shown of each clip, spread over it.
+    gain: what differences are multiplied by, as they would hardly be seen.
+    least_px: width that a frame is enlarged to.
+  """
+  t, _, width = pairs[0][0].shape[:3]
+  frames = sorted(set(np.linspace(0, t - 1, num_frames).round().astype(int)))
+  scale = -(-least_px // width)
+  rows, headings = [], []
+  for original, other in pairs:
+    error = gain * np.abs(original.astype(np.int32) - other.astype(np.int32))
+    error = np.minimum(error, 255).astype(np.uint8)
+    names = ("original", "reconstruction", f"error x {gain}")
+    for name, clip in zip(names, (original, other, error), strict=True):
+      rows.append(list(enlarge(clip[frames], scale)))
+      headings.append(page.text_block(120, [(name, 14.0, page.INK)]))
+  return page.contact_sheet(rows, headings, [f"frame {k}" for k in frames], 4)
+
+
 def _overlay(frames: Clip, paint: Paint) -> Clip:
   """The clip with what `paint(canvas, frame number)` draws over it."""
   out = np.empty_like(frames)

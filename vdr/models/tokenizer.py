@@ -28,7 +28,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from vdr.models import patch_tokenizer
+from vdr.models import autoencoder, patch_tokenizer
 from vdr.runtime import errors, workdir
 
 Array = Any  # np.ndarray or jax.Array
@@ -37,7 +37,7 @@ Config = Any
 Params = dict[str, Any]
 
 TIME = 4  # pixel frames of a later latent frame
-KINDS = ("patch",)
+KINDS = ("patch", "conv")
 # A channel that varies less than this (in pixels of [-1, 1], a quarter of what
 # rounding to uint8 costs) is noise: blown up to unit scale it would stay that.
 MIN_STD = 1e-3
@@ -76,6 +76,8 @@ def check(cfg: Config) -> None:
     )
   if problem:
     raise errors.UserError(problem)
+  if cfg.kind == "conv":
+    autoencoder.Settings.from_config(cfg)  # has checks of its own
 
 
 def latent_shape(
@@ -125,8 +127,12 @@ def to_uint8(video: Float[Array, "*b"]) -> Shaped[Array, "*b"]:
 def init(cfg: Config, key: jax.Array) -> Params:
   """Parameters before any fitting; latents count as unit-scale already."""
   check(cfg)
+  if cfg.kind == "patch":
+    model = patch_tokenizer.init(cfg.downsample, cfg.channels, key)
+  else:
+    model = autoencoder.init(cfg, key)
   return {
-    "model": patch_tokenizer.init(cfg.downsample, cfg.channels, key),
+    "model": model,
     "statistics": {
       "mean": jnp.zeros((2, cfg.channels)),
       "std": jnp.ones((2, cfg.channels)),
@@ -135,7 +141,10 @@ def init(cfg: Config, key: jax.Array) -> Params:
 
 
 def encode(
-  cfg: Config, params: Params, video: Shaped[Array, "b t h w 3"]
+  cfg: Config,
+  params: Params,
+  video: Shaped[Array, "b t h w 3"],
+  chunk: int = 0,
 ) -> Posterior:
   """The posterior of the latents of clips.
 
@@ -143,12 +152,16 @@ def encode(
     cfg: the tokenizer's config.
     params: its parameters.
     video: uint8, or float in [-1, 1].
+    chunk: latent frames to compute at once, to save memory; 0 for all. The
+      result is the same.
 
   Raises:
     UserError: the tokenizer can't take clips of this size.
   """
   latent_shape(cfg, *video.shape[1:4])
   video = to_unit(jnp.asarray(video))
+  if cfg.kind == "conv":
+    return Posterior(*autoencoder.encode(cfg, params["model"], video, chunk))
   mean = patch_tokenizer.encode(params["model"], video, cfg.downsample)
   return Posterior(mean, jnp.full_like(mean, CERTAIN_LOG_STD))
 
@@ -162,9 +175,17 @@ def sample(
 
 
 def decode(
-  cfg: Config, params: Params, latents: Float[Array, "b tp hp wp c"]
+  cfg: Config,
+  params: Params,
+  latents: Float[Array, "b tp hp wp c"],
+  chunk: int = 0,
 ) -> Float[Array, "b t h w 3"]:
-  """Clips from latents (not normalised ones); may leave [-1, 1] a little."""
+  """Clips from latents (not normalised ones); may leave [-1, 1] a little.
+
+  `chunk` is as for `encode`.
+  """
+  if cfg.kind == "conv":
+    return autoencoder.decode(cfg, params["model"], latents, chunk)
   return patch_tokenizer.decode(params["model"], latents, cfg.downsample)
 
 

@@ -1,0 +1,1 @@
+"""Scores as pure functions: no model, no files."""
