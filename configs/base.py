@@ -139,11 +139,7 @@ def tokenizer() -> ConfigDict:
         kl=1e-4,  # nats of a latent's number against the standard normal
       ),
       training=dict(
-        num_steps=100000,  # steps
-        learning_rate=1e-4,  # the highest; a cosine falls from it to 0
-        warmup_steps=1000,  # steps
-        ema_decay=0.999,  # of the averaged parameters, which are kept
-        clip_norm=1.0,  # largest norm of the gradients
+        num_steps=100000,  # steps; the rest is config.optimizer
         save_every_steps=1000,  # steps
       ),
       evaluation=dict(

@@ -237,15 +237,15 @@ def draw_tracks(
 
 
 def compare_clips(
-  pairs: Sequence[tuple[Clip, Clip]],
+  pairs: Sequence[tuple[np.ndarray, np.ndarray]],
   num_frames: int = 5,
   gain: int = 4,
   least_px: int = 96,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "y x 3"]:
   """A sheet of clips as they are, as they came back, and their difference.
 
   Args:
-    pairs: clips, the original first.
+    pairs: clips [t h w 3], the original first.
     num_frames: frames shown of each clip, spread over it.
     gain: what differences are multiplied by, as they would hardly be seen.
     least_px: width that a frame is enlarged to.

@@ -28,6 +28,7 @@ Verbs (config.job):
 # The verbs, in the order of a study: what each does, in a few words.
 JOBS = {
   "physics": "make a data set of the simulated world",
+  "tokenizer": "train or fit what turns pixels into latents",
   "train": "train a diffusion model on clips, images or both",
   "preview": "draw a source's clips with everything known about them",
 }
@@ -38,6 +39,8 @@ def _verb(job: str) -> Callable:
   match job:
     case "physics":
       from vdr.data.physics import generate as verb
+    case "tokenizer":
+      from vdr import train_tokenizer as verb
     case "train":
       from vdr import train as verb
     case "preview":

@@ -53,14 +53,16 @@ def attend(
     return _plain(q, k, v, bias, mask)
   if implementation == "mapped":
     return _mapped(q, k, v, bias, mask)
-  return jax.nn.dot_product_attention(
-    q,
-    k,
-    v,
-    bias=None if bias is None else bias[None].astype(q.dtype),
-    mask=None if mask is None else mask[:, None, None, :],
-    implementation="cudnn" if implementation == "cudnn" else "xla",
-  )
+  # JAX's own function mixes types inside, bfloat16 with its float32 softmax.
+  with jax.numpy_dtype_promotion("standard"):
+    return jax.nn.dot_product_attention(
+      q,
+      k,
+      v,
+      bias=None if bias is None else bias[None].astype(q.dtype),
+      mask=None if mask is None else mask[:, None, None, :],
+      implementation="cudnn" if implementation == "cudnn" else "xla",
+    )
 
 
 def check(implementation: str) -> None:

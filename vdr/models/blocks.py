@@ -42,9 +42,8 @@ class SelfAttention(nnx.Module):
     self, x: Float[Array, "b t h w d"], window: Window, implementation: str
   ) -> Float[Array, "b t h w d"]:
     if window is None:  # values only
-      kernel, bias = self.qkv.kernel[...][:, 2], self.qkv.bias[...][2]
-      return self.out(layers.linear(x, kernel, bias))
-    grid = x.shape[1:4]
+      return self.out(self.qkv(x, part=2))
+    _, t, h, w, _ = x.shape
     qkv = self.qkv(windows.partition(x, window))  # [b2 n 3 a c]
     q = layers.rms_norm(qkv[:, :, 0], self.q_scale[...])
     k = layers.rms_norm(qkv[:, :, 1], self.k_scale[...])
@@ -57,7 +56,7 @@ class SelfAttention(nnx.Module):
     y = attention.attend(
       q, k, qkv[:, :, 2], bias=bias, implementation=implementation
     )
-    return windows.merge(self.out(y), window, grid)
+    return windows.merge(self.out(y), window, (t, h, w))
 
 
 class CrossAttention(nnx.Module):
@@ -119,12 +118,12 @@ class Block(nnx.Module):
   def __call__(
     self,
     x: Float[Array, "b t h w d"],
-    shared: Float[Array, "b n d"],
+    shared: Float[Array, "b m d"],
     condition: Float[Array, "b d"],
     *,
     window: Window,
     implementation: str,
-    between: Callable[[Array], Array] | None = None,
+    between: Callable[[Array], Array],
   ) -> Float[Array, "b t h w d"]:
     """The residual stream after this block.
 
@@ -142,8 +141,7 @@ class Block(nnx.Module):
     m = [modulation[:, i] for i in range(NUM_MODULATIONS)]
     y = self.attention(layers.modulate(x, m[0], m[1]), window, implementation)
     x = x + layers.per_clip(m[2], x.dtype) * y
-    if between is not None:
-      x = between(x)
+    x = between(x)
     y = self.mlp(layers.modulate(x, m[3], m[4]))
     return x + layers.per_clip(m[5], x.dtype) * y
 

@@ -242,5 +242,6 @@ def randomise(params: Params, key: jax.Array) -> Params:
       std *= 0.1 if name[-2:-1] == ["conv2"] else 1.0
       drawn.append(std * part.reshape(shape))
     else:
-      drawn.append(jnp.full(shape, float(name[-1] == "scale")))
+      # With a dtype: weakly typed ones would make the second step compile anew.
+      drawn.append(jnp.full(shape, name[-1] == "scale", jnp.float32))
   return jax.tree.unflatten(tree, drawn)

@@ -155,9 +155,11 @@ def apply(
     params: from `init`.
     latents: noised latents of about unit variance; t = 1: images.
     noise_level: fraction of the schedule, 0 clean … 1 pure noise.
-    labels: classes; negative ones and None stand for the null class.
+    labels: classes; negative ones and None stand for the null class, that of
+      clips whose label is dropped and of probing.
     text: embedded text, if config.model.text_dim is set; None: no text.
-    text_mask: True where text is no padding; None: everywhere.
+    text_mask: True where text is no padding; None: everywhere. A clip without
+      any True has no text: so it is dropped for classifier-free guidance.
     self_condition: an earlier estimate of the clean latents, if
       config.model.self_conditioning is set; None: zeros.
     layers: layers to return, 0 … depth. Nothing past the deepest is computed.
@@ -173,7 +175,7 @@ def apply(
   call = trunk.Call(
     latents, noise_level, labels, text, text_mask, self_condition
   )
-  layout = cfg.layout if layout is None else layout
+  layout = str(cfg.layout) if layout is None else layout
   check(cfg)
   _check_call(cfg, call, layers, layout)
   model = functional.bind(lambda rngs: VideoDiT(cfg, rngs), params)
@@ -188,30 +190,6 @@ def apply(
     return einops.rearrange(x, "(b t) 1 h w d -> b t h w d", t=t)
 
   return jax.tree.map(fold, (prediction, features))
-
-
-def drop_condition(
-  cfg: Config,
-  key: PRNGKeyArray,
-  labels: Int[Array, " b"] | None = None,
-  text_mask: Bool[Array, "b n"] | None = None,
-) -> tuple[Int[Array, " b"] | None, Bool[Array, "b n"] | None]:
-  """Takes the condition from a share of the clips (arXiv 2207.12598).
-
-  A model that has seen both can be guided, and probed without a condition.
-
-  Returns:
-    Labels and mask, null where config.model.condition_dropout says so.
-  """
-
-  def dropped(x):
-    return jax.random.bernoulli(key, cfg.condition_dropout, (x.shape[0],))
-
-  if labels is not None:
-    labels = jnp.where(dropped(labels), -1, labels)
-  if text_mask is not None:
-    text_mask = text_mask & ~dropped(text_mask)[:, None]
-  return labels, text_mask
 
 
 def check(cfg: Config) -> None:

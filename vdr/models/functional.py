@@ -94,6 +94,13 @@ def slices(params: Params, start: int, stop: int) -> Iterator[Params]:
     yield jax.tree.unflatten(tree, part)
 
 
+def pairs(params: Params, start: int, stop: int) -> Params:
+  """Modules start … stop − 1 of a stack by twos: axes of half and of 2."""
+  return jax.tree.map(
+    lambda leaf: leaf[start:stop].reshape(-1, 2, *leaf.shape[1:]), params
+  )
+
+
 def count(params: Params) -> int:
   """Number of parameters, of arrays or of their shapes."""
   return sum(leaf.size for leaf in jax.tree.leaves(params))

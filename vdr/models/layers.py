@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+Mode = Literal["fan_avg", "fan_in"]
 Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 
 
 def xavier(
-  num_in: int, batch: tuple[int, ...] = (), mode: str = "fan_avg"
+  num_in: int, batch: tuple[int, ...] = (), mode: Mode = "fan_avg"
 ) -> Initializer:
   """Glorot's uniform initialiser for a kernel of several axes.
 
@@ -70,20 +72,24 @@ class Linear(nnx.Module):
     self.kernel = nnx.Param(kernel(rngs.params(), (*ins, *outs)))
     self.bias = nnx.Param(bias(rngs.params(), outs)) if bias else None
 
-  def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-    bias = self.bias[...] if self.bias is not None else None
-    return linear(x, self.kernel[...], bias, self.num_in)
+  def __call__(
+    self, x: Float[Array, "..."], part: int | None = None
+  ) -> Float[Array, "..."]:
+    """Maps x, in its type.
 
-
-def linear(
-  x: Float[Array, "..."],
-  kernel: Float[Array, "..."],
-  bias: Float[Array, "..."] | None,
-  num_in: int = 1,
-) -> Float[Array, "..."]:
-  """`Linear` on given parameters, in the type of x."""
-  y = jnp.tensordot(x, kernel.astype(x.dtype), axes=num_in)
-  return y if bias is None else y + lead(bias.astype(x.dtype), y.ndim)
+    Args:
+      x: whose last axes are `ins`.
+      part: compute only this entry of the first axis of `outs`.
+    """
+    kernel, bias = (
+      self.kernel[...],
+      None if self.bias is None else self.bias[...],
+    )
+    if part is not None:
+      kernel = jax.lax.index_in_dim(kernel, part, self.num_in, keepdims=False)
+      bias = bias if bias is None else bias[part]
+    y = jnp.tensordot(x, kernel.astype(x.dtype), axes=self.num_in)
+    return y if bias is None else y + lead(bias.astype(x.dtype), y.ndim)
 
 
 def lead(x: Float[Array, "..."], ndim: int) -> Float[Array, "..."]:
@@ -170,5 +176,5 @@ class LowRank(nnx.Module):
     self.down = Linear((width,), (rank,), rngs, bias=None)
     self.up = Linear((rank,), (num, width), rngs, kernel=zeros, bias=None)
 
-  def __call__(self, condition: Float[Array, "b d"]) -> Float[Array, "b n d"]:
+  def __call__(self, condition: Float[Array, "b d"]) -> Float[Array, "b m d"]:
     return self.up(self.down(condition))

@@ -139,13 +139,16 @@ class RelativeBias(nnx.Module):
   """
 
   def __init__(self, window: Grid, num_heads: int, rngs: nnx.Rngs):
-    for name, size in zip("thw", window, strict=True):
+
+    def table(size):
       shape = (2 * size - 1, num_heads)
-      setattr(self, name, nnx.Param(layers.normal(rngs.params(), shape)))
+      return nnx.Param(layers.normal(rngs.params(), shape))
+
+    self.frames, self.rows, self.columns = map(table, window)
 
   def __call__(self, window: Grid) -> Float[Array, "a n n"]:
     total = jnp.zeros((1, 1, 1, 1, 1, 1, 1), jnp.float32)
-    tables = (self.t, self.h, self.w)
+    tables = (self.frames, self.rows, self.columns)
     for axis, (size, table) in enumerate(zip(window, tables, strict=True)):
       most = table.shape[0] // 2
       places = np.arange(size, dtype=np.float64)

@@ -1,8 +1,7 @@
 """How VideoDiT computes: embedding, blocks in segments, output."""
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import einops
@@ -14,6 +13,7 @@ from vdr.models import functional, layers, positions, windows
 from vdr.models.windows import Window
 
 Config = Any  # config.model: an `ml_collections.ConfigDict`
+Text = tuple[Float[Array, "b n q"], Bool[Array, "b n"]]
 
 REMATS = ("none", "block", "dots")
 
@@ -34,20 +34,13 @@ def isolate(call: Call) -> Call:
   """Every frame as an image with the condition of its clip."""
   t = call.latents.shape[1]
 
-  def frames(x):
-    return None if x is None else einops.rearrange(x, "b t ... -> (b t) 1 ...")
+  def to_images(name, x):
+    if name in ("latents", "self_condition"):
+      return einops.rearrange(x, "b t ... -> (b t) 1 ...")
+    return jnp.repeat(x, t, axis=0)
 
-  def clips(x):
-    return None if x is None else jnp.repeat(x, t, axis=0)
-
-  return Call(
-    frames(call.latents),
-    clips(call.noise_level),
-    clips(call.labels),
-    clips(call.text),
-    clips(call.text_mask),
-    frames(call.self_condition),
-  )
+  given = {k: v for k, v in vars(call).items() if v is not None}
+  return Call(**{k: to_images(k, v) for k, v in given.items()})
 
 
 def forward(
@@ -55,26 +48,24 @@ def forward(
 ) -> tuple[Array | None, dict[int, Array]]:
   """The prediction, or the features of the wanted layers; see `dit.apply`."""
   x = embed(cfg, model, call)
-  grid = x.shape[1:4]
+  _, t, h, w, _ = x.shape
   condition = condition_on(model, call)
   shared = model.adaln(condition)
-  run = functools.partial(
-    run_blocks,
+  run = _runner(
     cfg,
     model,
-    pair=windows.plan(cfg, grid, layout),
-    shared=shared,
-    condition=condition,
-    text=embed_text(model, call, x.dtype),
+    windows.plan(cfg, (t, h, w), layout),
+    shared,
+    condition,
+    embed_text(model, call, x.dtype),
   )
   if wanted:
     features, start = {}, 0
     for layer in sorted(set(wanted)):
-      x = run(x, start=start, stop=layer)
+      x = run(x, start, layer)
       features[layer], start = x, layer
     return None, features
-  depth = jax.tree.leaves(functional.params_of(model.blocks))[0].shape[0]
-  x = run(x, start=0, stop=depth)
+  x = run(x, 0, model.blocks.mlp.up.kernel.shape[0])
   modulation = shared[:, :2]
   if model.final_adaln is not None:
     modulation = modulation + model.final_adaln(condition)
@@ -98,11 +89,11 @@ def embed(cfg: Config, model: Any, call: Call) -> Float[Array, "b t h w d"]:
   x = model.embed(patches(call.latents))
   if call.self_condition is not None:
     x = x + model.embed_self(patches(call.self_condition))
-  grid = x.shape[1:4]
+  _, t, h, w, d = x.shape
   if model.positions is None:
-    table = jnp.asarray(positions.sines(grid, x.shape[-1]))
+    table = jnp.asarray(positions.sines((t, h, w), d))
   else:
-    table = model.positions(grid)
+    table = model.positions((t, h, w))
   return x + table[None].astype(dtype)
 
 
@@ -119,113 +110,119 @@ def condition_on(model: Any, call: Call) -> Float[Array, "b d"]:
   return jax.nn.silu(x)
 
 
-def embed_text(
-  model: Any, call: Call, dtype: jnp.dtype
-) -> tuple[Float[Array, "b n q"], Bool[Array, "b n"]] | None:
+def embed_text(model: Any, call: Call, dtype: jnp.dtype) -> Text | None:
   """Text for cross-attention, behind the null token that is always there.
 
   A clip without text attends the null token only, so that "no text", "all of it
   masked" and "dropped" are the same. Text is normed, since encoders differ in
-  scale; neither is stated, both are ours.
+  scale. Neither is stated in the paper; both are ours.
   """
   if model.cross is None:
     return None
   b = call.latents.shape[0]
-  null = model.null_text[...].astype(dtype)
-  null = jnp.broadcast_to(layers.lead(null, 3), (b, 1, null.shape[-1]))
+  null = layers.lead(model.null_text[...].astype(dtype), 3)
+  null = jnp.broadcast_to(null, (b, 1, null.shape[-1]))
   present = jnp.ones((b, 1), bool)
   if call.text is None:
     return null, present
   mask = call.text_mask
   if mask is None:
     mask = jnp.ones(call.text.shape[:2], bool)
-  text = layers.layer_norm(call.text.astype(dtype))
-  text = jnp.where(mask[..., None], text, 0)  # padding may hold anything
+  # Padding may hold anything, even what is no number.
+  text = jnp.where(mask[..., None], call.text, 0).astype(dtype)
   return (
-    jnp.concatenate([null, text], axis=1),
+    jnp.concatenate([null, layers.layer_norm(text)], axis=1),
     jnp.concatenate([present, mask], axis=1),
   )
 
 
-def run_blocks(
+def _step(
+  cfg: Config,
+  to_block: Callable,
+  modulation: tuple[Array, Array],
+  window: Window,
+  to_cross: Callable | None,
+  text: Text | None,
+) -> Callable[[Array, Any, Any], Array]:
+  """`step(x, own, cross)`: one block, and its cross-attention if it has one."""
+
+  def block(x, own, cross):
+    def add_text(x):
+      if to_cross is None or text is None:
+        return x
+      return to_cross(cross)(x, *text, cfg.attention)
+
+    return to_block(own)(
+      x,
+      *modulation,
+      window=window,
+      implementation=cfg.attention,
+      between=add_text,
+    )
+
+  return remat(block, cfg.remat)
+
+
+def _runner(
   cfg: Config,
   model: Any,
-  x: Float[Array, "b t h w d"],
-  *,
-  start: int,
-  stop: int,
   pair: tuple[Window, Window],
-  shared: Array,
-  condition: Array,
-  text: tuple[Array, Array] | None,
-) -> Float[Array, "b t h w d"]:
-  """The residual stream of layer `start` taken to layer `stop`.
+  shared: Float[Array, "b m d"],
+  condition: Float[Array, "b d"],
+  text: Text | None,
+) -> Callable[[Array, int, int], Array]:
+  """`run(x, start, stop)`: the residual stream from one layer to another.
 
   Two blocks, one of each kind, are the body of a scan, so that neither the
   program nor the time to compile it grows with depth.
   """
   to_block, block_params = functional.unstack(model.blocks)
-  to_cross = cross_params = None
-  if model.cross is not None:
-    to_cross, cross_params = functional.unstack(model.cross)
+  # What only one kind has lies in a stack of half the depth.
+  to_cross, cross_params = (
+    functional.unstack(model.cross) if model.cross else (None, {})
+  )
 
-  def block(x, own, cross, kind):
-    between = None
-    if cross is not None:
-
-      def between(x):
-        return to_cross(cross)(x, *text, cfg.attention)
-
-    return to_block(own)(
-      x,
-      shared,
-      condition,
-      window=pair[kind],
-      implementation=cfg.attention,
-      between=between,
-    )
-
-  step = {kind: remat(functools.partial(block, kind=kind), cfg.remat)
-          for kind in (0, 1)}  # fmt: skip
+  modulation = (shared, condition)
+  steps = (
+    _step(cfg, to_block, modulation, pair[0], to_cross, text),
+    _step(cfg, to_block, modulation, pair[1], None, None),
+  )
 
   def one(x, index):
-    own = jax.tree.map(lambda leaf: leaf[index], block_params)
-    cross = None
-    if cross_params is not None and index % 2 == 0:
-      cross = jax.tree.map(lambda leaf: leaf[index // 2], cross_params)
-    return step[index % 2](x, own, cross)
+    (own,) = functional.slices(block_params, index, index + 1)
+    cross = cross_params
+    if cross_params and index % 2 == 0:
+      (cross,) = functional.slices(cross_params, index // 2, index // 2 + 1)
+    return steps[index % 2](x, own, cross)
 
   def two(x, params):
-    pair, cross = params
-    first, second = (
-      jax.tree.map(lambda leaf, i=i: leaf[i], pair) for i in (0, 1)
-    )
-    return step[1](step[0](x, first, cross), second, None), None
+    halves, cross = params
+    first, second = functional.slices(halves, 0, 2)
+    return steps[1](steps[0](x, first, cross), second, cross), None
 
-  if not cfg.scan:
-    own = list(functional.slices(block_params, start, stop))
-    for index in range(start, stop):
-      cross = None
-      if cross_params is not None and index % 2 == 0:
-        cross = jax.tree.map(lambda leaf, i=index // 2: leaf[i], cross_params)
-      x = step[index % 2](x, own[index - start], cross)
+  def scanned(x, start, stop):
+    if start % 2 and start < stop:
+      x, start = one(x, start), start + 1
+    pairs, last = divmod(stop - start, 2)
+    if pairs:
+      even = stop - last
+      halves = functional.pairs(block_params, start, even)
+      cross = jax.tree.map(lambda p: p[start // 2 : even // 2], cross_params)
+      x, _ = jax.lax.scan(two, x, (halves, cross))
+    return one(x, stop - 1) if last else x
+
+  def unrolled(x, start, stop):
+    own = functional.slices(block_params, start, stop)
+    cross = functional.slices(cross_params, (start + 1) // 2, (stop + 1) // 2)
+    for index, params in zip(range(start, stop), own, strict=True):
+      text_params = next(cross) if cross_params and index % 2 == 0 else {}
+      x = steps[index % 2](x, params, text_params)
     return x
-  if start % 2 and start < stop:
-    x, start = one(x, start), start + 1
-  even = stop - (stop - start) % 2
-  if start < even:
-    part = jax.tree.map(lambda leaf: leaf[start:even], block_params)
-    pairs = jax.tree.map(
-      lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), part
-    )
-    cross = jax.tree.map(
-      lambda leaf: leaf[start // 2 : even // 2], cross_params
-    )
-    x, _ = jax.lax.scan(two, x, (pairs, cross))
-  return one(x, even) if even < stop else x
+
+  return scanned if cfg.scan else unrolled
 
 
-def remat(fn: Any, policy: str) -> Any:
+def remat(fn: Callable, policy: str) -> Callable:
   """`fn` whose backward pass computes again what it needs.
 
   Args:
