@@ -241,17 +241,17 @@ def test_every_parameter_has_a_gradient(t, positions, request):
       z,
       networks.levels(),
       labels=jnp.array([0, -1]),
-      text=jnp.ones((2, 2, 4)) * jnp.arange(4.0),
+      text=jnp.tile(jnp.arange(4.0), (2, 2, 1)),
       self_condition=-z,
     )
     return jnp.mean((y - 0.5) ** 2)
 
   grads = paths(jax.jit(jax.grad(loss))(params))
-  dead = {
-    name
-    for name, grad in grads.items()
-    if jnp.max(jnp.abs(grad)) < 1e-9 or not jnp.isfinite(grad).all()
-  }
+  assert all(jnp.isfinite(grad).all() for grad in grads.values())
+  largest = {name: float(jnp.max(jnp.abs(g))) for name, g in grads.items()}
+  # What cancels in the softmax is zero but for rounding.
+  least = 1e-6 * max(largest.values())
+  dead = {name for name, value in largest.items() if value < least}
   assert dead == DEAD[kind, positions]
   for name in ("qkv/kernel", "q_scale", "k_scale"):
     grad = grads[f"blocks/attention/{name}"]
@@ -307,7 +307,7 @@ class TestErrors:
       )
 
   def test_latents_that_patches_do_not_divide(self):
-    with pytest.raises(errors.UserError, match="6x4 can't .* patch 4;"):
+    with pytest.raises(errors.UserError, match="6x4 can't .*patch 4;"):
       dit.apply(
         networks.config(patch=4), {}, networks.latents(h=6), networks.levels()
       )
