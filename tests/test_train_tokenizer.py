@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,9 +18,6 @@ from vdr import train_tokenizer
 from vdr.data import source
 from vdr.models import tokenizer
 from vdr.runtime import errors
-
-# Minutes of compilation in all.
-pytestmark = pytest.mark.slow
 
 
 class Waves:
@@ -116,7 +114,7 @@ def test_images_alone_have_no_scores_of_later_frames(tmp_path, monkeypatch):
   monkeypatch.setattr(
     train_tokenizer,
     "make_step",
-    lambda config: lambda state, *rest: (state, {"loss": 1.0}),
+    lambda config: lambda state, *rest: (state, {"loss": jnp.float32(1)}),
   )
   train_tokenizer.run(config(**{"data.sources.main.num_frames": 1}), tmp_path)
   scores = json.loads((tmp_path / "result.json").read_text())["scores"]
@@ -130,6 +128,10 @@ TRAINING = {
 }
 
 
+# A step takes long to compile for a CPU, however small the network.
+compiles = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def step():
   """The step of `TRAINING`, compiled once for all tests."""
@@ -140,6 +142,7 @@ class Stopped(Exception):
   pass
 
 
+@compiles
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path, monkeypatch, step):
   monkeypatch.setattr(train_tokenizer, "make_step", lambda config: step)
   monkeypatch.setattr(
@@ -184,6 +187,7 @@ def assert_same_tokenizers(first, second):
     np.testing.assert_array_equal(other[name], value, err_msg=name)
 
 
+@compiles
 class TestTheStep:
   def clips(self, n=4):
     waves = Waves(config().data.sources.main)
@@ -217,7 +221,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
   monkeypatch.setattr(
     train_tokenizer,
     "make_step",
-    lambda config: lambda state, *rest: (state, {"loss": np.nan}),
+    lambda config: lambda state, *rest: (state, {"loss": jnp.float32(np.nan)}),
   )
   fields = TRAINING | {"tokenizer.training.save_every_steps": 1}
   with pytest.raises(errors.UserError, match="loss is nan at step 1"):
