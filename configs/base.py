@@ -23,6 +23,7 @@ def default() -> ConfigDict:
       tokenizer=tokenizer(),
       model=model(),
       diffusion=diffusion(),
+      sampler=sampler(),
       preview=dict(
         num_clips=8,  # clips drawn
         columns=4,  # clips beside each other in the animation
@@ -32,15 +33,24 @@ def default() -> ConfigDict:
         animation="gif",  # gif | mp4
       ),
       images=images(),
+      latents=latents(),
       train=train(),
+      sample=sample(),
       optimizer=optimizer(),
       mesh=mesh(),
-      checkpoint=checkpoint(),
+      checkpoint="",  # path of a run or one of its checkpoints, to read from
+      saving=saving(),
       log=log(),
       # What may differ between two starts of the same work, because it never
       # changes a result.
       runtime=dict(
         num_workers=-1,  # worker processes; -1: one for each usable core
+      ),
+      # Several hosts that do one piece of work; launch/ sets it.
+      hosts=dict(
+        coordinator="",  # ADDRESS:PORT of the first | auto (TPU pods, SLURM)
+        count=1,  # hosts in all; auto knows it
+        index=0,  # which one this is, from 0; auto knows it
       ),
     )
   )
@@ -87,7 +97,7 @@ def source() -> ConfigDict:
   """One source of clips; an image is a clip of one frame."""
   return ConfigDict(
     dict(
-      kind="physics",  # physics | video_folder | image_folder | tfds
+      kind="physics",  # physics | video_folder | image_folder | tfds | latents
       path="",  # its directory
       split="train",  # physics, tfds: the split to read
       weight=1.0,  # share in a mixture, relative to the other sources
@@ -118,6 +128,9 @@ def tokenizer() -> ConfigDict:
   """Pixels to latents and back (vdr/models/tokenizer.py)."""
   return ConfigDict(
     dict(
+      # A file decides all other fields; without one, a patch tokenizer is
+      # fitted to the clips of config.data.
+      path="",  # of a file of the verb `tokenizer`
       kind="patch",  # patch: PCA of patches, no training | conv: a network
       downsample=8,  # pixels of a latent's side
       channels=48,  # of a latent
@@ -183,10 +196,9 @@ def model() -> ConfigDict:
 
 
 def diffusion() -> ConfigDict:
-  """Training target and sampler of diffusion models (vdr/diffusion)."""
+  """What a diffusion model learns (vdr/diffusion/objective.py)."""
   return ConfigDict(
     dict(
-      # What the model learns.
       schedule="linear_zsnr",  # linear_zsnr | cosine | rectified_flow
       target="v",  # v | eps (cosine only) | x0 | flow
       # The density of training's noise levels, and the weight of each.
@@ -196,14 +208,52 @@ def diffusion() -> ConfigDict:
       stratified=True,  # spread each batch evenly over the density
       weighting="none",  # none | min_snr
       min_snr_gamma=5.0,  # min_snr: largest signal-to-noise that counts in full
-      # How it samples.
-      sampler="ddim",  # ddim | dpmpp_2m | euler (rectified_flow only)
-      sampler_steps=50,  # steps; two calls of the model each with guidance
-      sampler_eta=0.0,  # ddim: fresh noise, 0 (none) to 1 (ancestral)
+    )
+  )
+
+
+def sampler() -> ConfigDict:
+  """How a diffusion model is drawn from (vdr/diffusion/sampler.py)."""
+  return ConfigDict(
+    dict(
+      method="ddim",  # ddim | dpmpp_2m | euler (rectified_flow only)
+      num_steps=50,  # steps; two calls of the model each with guidance
+      eta=0.0,  # ddim: fresh noise, 0 (none) to 1 (ancestral)
       guidance=1.0,  # scale of the condition's effect; 1: no guidance
       guidance_interval=(0.0, 1.0),  # noise levels where guidance acts
       clip=0.0,  # largest |x0| of an estimate while sampling; 0: any
       clip_quantile=0.0,  # rescale x0 if more than this share is below; 0: cut
+    )
+  )
+
+
+def latents() -> ConfigDict:
+  """The clips of config.data, encoded once (vdr/latents.py)."""
+  return ConfigDict(
+    dict(
+      splits=("pretrain", "select"),  # of the sources that have splits
+      clips_per_shard=256,  # clips in one file; a multiple of the batch
+      max_clips=0,  # of each split, the first ones; 0: all
+      frames=True,  # also every frame by itself, for training on images
+    )
+  )
+
+
+def sample() -> ConfigDict:
+  """What is drawn from config.checkpoint (vdr/sample.py)."""
+  return ConfigDict(
+    dict(
+      kind="clips",  # clips | images
+      num=16,  # clips or images
+      batch_size=8,  # at a time
+      which="ema",  # parameters: ema | params | ema/DECAY
+      num_frames=0,  # of a clip; 0: as trained
+      height=0,  # pixels; 0: as trained
+      width=0,  # pixels; 0: as trained
+      label=-1,  # class of all; -1: class i for sample i, if there are classes
+      fps=8.0,  # frames per second of the animations
+      scale=0,  # integer enlargement of each pixel; 0: up to ~128 px wide
+      files="png",  # each sample's own: png (clips: mp4) | npy | none
     )
   )
 
@@ -222,8 +272,6 @@ def train() -> ConfigDict:
     dict(
       budget="steps",  # steps | tokens | flops: what amount counts
       amount=100_000.0,  # steps, latent tokens, or FLOPs of the model
-      tokenizer="",  # path of a tokenizer's file, of the verb `tokenizer`
-      tokenizer_clips=512,  # clips that one is fitted to, if none is named
       validate_every_steps=1000,  # steps from one validation to the next; 0: no
       validation_split="select",  # of the same sources
       validation_batches=8,  # batches, the same ones every time
@@ -262,7 +310,7 @@ def mesh() -> ConfigDict:
   )
 
 
-def checkpoint() -> ConfigDict:
+def saving() -> ConfigDict:
   """When training is saved; the last step always is."""
   return ConfigDict(
     dict(

@@ -1,12 +1,20 @@
 """What all tests share: checked shapes, strict numerics, fixed examples."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Before anything imports JAX, and for the processes that tests start, too. A
 # silent broadcast or promotion is a bug more often than a wish.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("MPLBACKEND", "agg")
+# A program that several tests compile, in this process or in one that they
+# start, is compiled once.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vdr-xla-")
+  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], True)
 
 import hypothesis
 import jaxtyping

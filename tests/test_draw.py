@@ -244,3 +244,33 @@ class TestCompareClips:
     clip = np.zeros((5, 8, 8, 3), np.uint8)
     assert one.shape[1] < draw.compare_clips([(clip, clip)]).shape[1]
     assert (one == 200).all(axis=-1).any()
+
+
+def test_a_sheet_has_a_row_for_each_clip():
+  clips = np.zeros((3, 4, 8, 8, 3), np.uint8)
+  clips[..., 0] = np.arange(3)[:, None, None, None] * 100
+  clips[..., 1] = np.arange(4)[None, :, None, None] * 80
+  sheet = draw.clip_sheet(clips, gap=0)
+  for row in range(3):
+    for column in range(4):
+      assert tuple(sheet[8 * row, 8 * column]) == (100 * row, 80 * column, 0)
+
+
+def test_a_sheet_shows_some_frames_of_long_clips():
+  clips = np.zeros((1, 17, 2, 2, 3), np.uint8)
+  clips[0, :, :, :, 0] = np.arange(17)[:, None, None]
+  sheet = draw.clip_sheet(clips, max_frames=8, gap=0)
+  assert sheet.shape == (2, 16, 3)
+  assert (sheet[0, 0, 0], sheet[0, -1, 0]) == (0, 16)
+
+
+def test_images_and_clips_lie_in_a_grid():
+  clips = np.full((5, 1, 2, 2, 3), 7, np.uint8)
+  picture = draw.clip_sheet(clips, gap=0)
+  assert picture.shape == (4, 6, 3)
+  assert (picture[:2] == 7).all() and (picture[2:, 4:] == 255).all()
+  moving = np.repeat(clips, 3, axis=1)
+  moving[0, 2] = 9
+  grid = draw.clip_grid(moving, gap=1)
+  assert grid.shape == (3, 7, 10, 3)
+  assert (grid[2, 1:3, 1:3] == 9).all() and (grid[1, 1:3, 1:3] == 7).all()

@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def config(**fields):
   fields = {
     "train__amount": 4.0,
-    "checkpoint__every_steps": 1,
-    "checkpoint__budgets_percent": (50, 100),
+    "saving__every_steps": 1,
+    "saving__budgets_percent": (50, 100),
     "train__validate_every_steps": 2,
     "optimizer__learning_rate": 1e-3,
   } | fields
@@ -105,14 +105,14 @@ def test_images_alone_can_be_trained_on(tmp_path):
 
 def test_a_tokenizer_that_has_to_be_trained_is_asked_for(tmp_path):
   cfg = config(tokenizer__kind="conv")
-  with pytest.raises(errors.UserError, match="train.tokenizer is empty"):
+  with pytest.raises(errors.UserError, match="tokenizer.path is empty"):
     train.run(cfg, tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 
 COMMAND = (
   *(sys.executable, "-m", "vdr.main", "--config=configs/video_dit.py:debug"),
-  *("--config.train.amount=30", "--config.checkpoint.every_steps=1"),
+  *("--config.train.amount=30", "--config.saving.every_steps=1"),
   *("--config.log.samples_every_steps=0", "--noconfig.model.scan"),
   "--config.train.validate_every_steps=0",
 )

@@ -8,6 +8,7 @@ be drawn like any other. An object has the same colour in every picture.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -262,6 +263,30 @@ def compare_clips(
       rows.append(list(enlarge(clip[frames], scale)))
       headings.append(page.text_block(120, [(name, 14.0, page.INK)]))
   return page.contact_sheet(rows, headings, [f"frame {k}" for k in frames], 4)
+
+
+def clip_grid(
+  clips: UInt8[np.ndarray, "n t h w 3"], gap: int = 2
+) -> UInt8[np.ndarray, "t y x 3"]:
+  """Clips beside and above each other, nearly square."""
+  columns = math.ceil(math.sqrt(len(clips)))
+  cells = list(clips)
+  rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+  return page.grid(rows, gap)
+
+
+def clip_sheet(
+  clips: UInt8[np.ndarray, "n t h w 3"], max_frames: int = 8, gap: int = 2
+) -> UInt8[np.ndarray, "y x 3"]:
+  """One picture: a row for each clip, some of its frames from left to right.
+
+  Images, clips of one frame, lie in a grid.
+  """
+  t = clips.shape[1]
+  if t == 1:
+    return clip_grid(clips, gap)[0]
+  frames = np.linspace(0, t - 1, min(t, max_frames)).round().astype(int)
+  return page.grid([list(clip[frames]) for clip in clips], gap)
 
 
 def _overlay(frames: Clip, paint: Paint) -> Clip:

@@ -4,8 +4,7 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Int, Key, UInt8
 
 from vdr.diffusion import objective as objectives
 from vdr.diffusion import sampler as samplers
@@ -20,13 +19,18 @@ class Generator:
   """Samples clips and images of one model; compiles once for each shape."""
 
   def __init__(
-    self, model_cfg: Config, diffusion_cfg: Config, tokenizer_cfg: Config
+    self,
+    model_cfg: Config,
+    diffusion_cfg: Config,
+    sampler_cfg: Config,
+    tokenizer_cfg: Config,
   ):
     """Checks the configs.
 
     Args:
       model_cfg: config.model, with the tokenizer's number of channels.
-      diffusion_cfg: config.diffusion; its sampler and guidance are used.
+      diffusion_cfg: config.diffusion, that the model was trained with.
+      sampler_cfg: config.sampler.
       tokenizer_cfg: of the tokenizer that decodes.
 
     Raises:
@@ -34,41 +38,39 @@ class Generator:
     """
     self._model, self._tokenizer = model_cfg, tokenizer_cfg
     self._objective = objectives.Objective.from_config(diffusion_cfg)
-    self._sampler = samplers.Sampler.from_config(diffusion_cfg)
+    self._sampler = samplers.Sampler.from_config(sampler_cfg)
     self._generate = jax.jit(self._run, static_argnames="shape")
 
   def __call__(
     self,
     params: PyTree,
     tokenizer_params: PyTree,
-    key: PRNGKeyArray,
-    num: int,
+    keys: Key[Array, " num"],
     video_shape: tuple[int, int, int],
     labels: Int[Array, " num"] | None = None,
   ) -> UInt8[Array, "num t h w 3"]:
-    """Samples `num` clips.
+    """Samples as many clips as there are keys.
 
     Args:
       params: of the model.
       tokenizer_params: of the tokenizer.
-      key: decides the noise.
-      num: how many.
+      keys: `[num]`, one for each clip; nothing else about it is random.
       video_shape: frames, height and width; one frame is an image.
       labels: classes, if the model knows any; None: the null class.
     """
-    shape = (num, *tokenizer.latent_shape(self._tokenizer, *video_shape))
-    return self._generate(params, tokenizer_params, key, labels, shape=shape)
+    shape = tokenizer.latent_shape(self._tokenizer, *video_shape)
+    return self._generate(params, tokenizer_params, keys, labels, shape=shape)
 
   def _run(
     self,
     params: PyTree,
     tokenizer_params: PyTree,
-    key: PRNGKeyArray,
+    keys: Key[Array, " num"],
     labels: Array | None,
     shape: tuple[int, ...],
   ) -> Array:
-    noise_key, sampler_key = jax.random.split(key)
-    noise = jax.random.normal(noise_key, shape, jnp.float32)
+    pairs = jax.vmap(jax.random.split)(keys)
+    noise = samplers.draw_noise(pairs[:, 0], shape)
 
     def denoise(x, noise_level, before, labels):
       condition = {"labels": labels} if self._model.num_classes else {}
@@ -88,7 +90,7 @@ class Generator:
       functools.partial(denoise, labels=labels),
       noise,
       unconditional_fn=unconditional,
-      key=sampler_key,
+      keys=pairs[:, 1],
     )
     latents = tokenizer.denormalise(tokenizer_params, latents)
     video = tokenizer.decode(self._tokenizer, tokenizer_params, latents)

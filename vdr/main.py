@@ -7,7 +7,7 @@ python -m vdr.main --config=configs/NAME.py[:variant] --workdir=DIR
 import sys
 from collections.abc import Callable
 
-from vdr.runtime import command_line, errors
+from vdr.runtime import command_line, compilation, errors
 
 USAGE = """\
 vdr: what does a diffusion model learn when it is trained on video?
@@ -29,7 +29,9 @@ Verbs (config.job):
 JOBS = {
   "physics": "make a data set of the simulated world",
   "tokenizer": "train or fit what turns pixels into latents",
+  "latents": "encode a data set once, so that training need not",
   "train": "train a diffusion model on clips, images or both",
+  "sample": "draw clips or images from a trained diffusion model",
   "preview": "draw a source's clips with everything known about them",
 }
 
@@ -41,8 +43,12 @@ def _verb(job: str) -> Callable:
       from vdr.data.physics import generate as verb
     case "tokenizer":
       from vdr import train_tokenizer as verb
+    case "latents":
+      from vdr import latents as verb
     case "train":
       from vdr import train as verb
+    case "sample":
+      from vdr import sample as verb
     case "preview":
       from vdr.data import preview as verb
     case _:
@@ -67,6 +73,11 @@ def main(argv: list[str]) -> int:
     return 0
   try:
     config, workdir = command_line.parse(argv)
+    compilation.use_cache()
+    if config.hosts.coordinator:
+      from vdr.runtime import hosts  # imports JAX, which a mistake never needs
+
+      hosts.connect(config.hosts)
     _verb(str(config.job))(config, workdir)
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)

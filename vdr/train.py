@@ -6,8 +6,6 @@ can be killed at any moment and goes on to the same numbers.
 """
 
 import contextlib
-import itertools
-import json
 import os
 import pathlib
 from typing import Any
@@ -15,14 +13,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from vdr import generation, train_step, validation
+from vdr import draw, generation, media, tokenizers, train_step, validation
 from vdr.data import loader, prefetch
-from vdr.models import dit, tokenizer
+from vdr.models import dit
 from vdr.runtime import (
   checkpoints,
-  errors,
+  fingerprint,
+  hosts,
   logs,
   optimizer,
+  plain_configs,
   preemption,
   progress,
   throughput,
@@ -39,14 +39,15 @@ PyTree = Any
 SECTIONS = (
   "data",
   "images",
+  "tokenizer",
   "model",
   "diffusion",
   "train",
   "optimizer",
-  "checkpoint",
+  "saving",
 )
-TOKENIZER_NAME = "tokenizer.npz"  # in the work directory, if fitted there
-TOKENIZER_BATCH = 16  # clips at a time that one is fitted to
+
+SAMPLE_PX = 96  # width that samples are enlarged to
 
 
 def run(config: Config, workdir: str | os.PathLike) -> None:
@@ -55,19 +56,22 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   Raises:
     UserError: the config can't be carried out, or training diverged.
   """
-  tokenizer_cfg = _tokenizer_config(config)
+  tokenizer_cfg = tokenizers.config_of(config)
   mesh = mesh_lib.make_mesh(config.mesh)
   step_fns = train_step.make_step(config, mesh, tokenizer_cfg)
-  path = workdirs.claim(workdir, config, SECTIONS)
+  path = pathlib.Path(workdir).expanduser()
+  hosts.first_does(lambda: _prepare(config, path))
   _announce(config, tokenizer_cfg, step_fns)
   tokenizer_params = jax.device_put(
-    _tokenizer_params(config, path), mesh_lib.replicated(mesh)
+    tokenizers.read(config, path), mesh_lib.replicated(mesh)
   )
-  meta = _meta(config, tokenizer_cfg, step_fns)
+  meta = _meta(config, tokenizer_cfg, step_fns) | {
+    "tokenizer_hash": fingerprint.of(tokenizer_params)
+  }
   with (
     checkpoints.Checkpoints(
       path / checkpoints.FOLDER,
-      config.checkpoint,
+      config.saving,
       step_fns.num_steps,
       meta,
     ) as saved,
@@ -100,6 +104,7 @@ class _Trainer:
     first: int,
   ):
     self._config, self._mesh, self._fns = config, mesh, step_fns
+    self._path = path
     self._tokenizer = (tokenizer_cfg, tokenizer_params)
     self._schedule = optimizer.make_schedule(
       config.optimizer, step_fns.num_steps
@@ -109,7 +114,7 @@ class _Trainer:
       config.log,
       process_index=jax.process_index(),
       step=first,
-      config=json.loads(config.to_json_best_effort()),
+      config=plain_configs.to_json(config),
     )
     self._profiler = logs.Profiler(path, config.log)
     self._rates = throughput.Throughput(
@@ -122,7 +127,7 @@ class _Trainer:
     self._validation = validation.Validation(config, mesh, step_fns)
     model_cfg = train_step.resolve_model(config, tokenizer_cfg)
     self._generator = generation.Generator(
-      model_cfg, config.diffusion, tokenizer_cfg
+      model_cfg, config.diffusion, config.sampler, tokenizer_cfg
     )
 
   def close(self) -> None:
@@ -226,15 +231,27 @@ class _Trainer:
   def _draw(self, done: int, params: PyTree) -> None:
     """Samples of every group, from the same noise every time."""
     key = validation.stream_key(self._config.seed, "samples")
+    keys = jax.random.split(key, self._config.log.num_samples)
     for name, cfg in train_step.groups(self._config).items():
       samples = self._generator(
         params,
         self._tokenizer[1],
-        key,
-        self._config.log.num_samples,
+        keys,
         train_step.video_shape(cfg),
       )
-      self._logger.images(done, name, np.asarray(samples))
+      clips = hosts.fetch(samples)
+      if hosts.is_first():
+        self._logger.picture(done, name, draw.clip_sheet(clips))
+        _write_samples(self._path / "samples" / f"{name}-{done:08}", clips)
+
+
+def _write_samples(stem: pathlib.Path, clips: np.ndarray) -> None:
+  """Writes clips as one picture, and where they move as an animation, too."""
+  stem.parent.mkdir(exist_ok=True)
+  clips = draw.enlarge(clips, max(1, SAMPLE_PX // clips.shape[3]))
+  media.write_png(stem.with_suffix(".png"), draw.clip_sheet(clips))
+  if clips.shape[1] > 1:
+    media.write_gif(stem.with_suffix(".gif"), draw.clip_grid(clips), fps=8.0)
 
 
 def _bar(num_steps: int, done: int) -> contextlib.AbstractContextManager:
@@ -243,7 +260,7 @@ def _bar(num_steps: int, done: int) -> contextlib.AbstractContextManager:
     unit="step",
     label="training",
     done=done,
-    quiet=jax.process_index() > 0,
+    quiet=not hosts.is_first(),
   )
 
 
@@ -253,35 +270,9 @@ def _average(state: train_step.State) -> PyTree:
   return ema[max(ema, key=float)] if ema else state["params"]
 
 
-def _tokenizer_config(config: Config) -> Config:
-  if config.train.tokenizer:
-    return tokenizer.load(pathlib.Path(config.train.tokenizer))[0]
-  if config.tokenizer.kind != "patch":
-    raise errors.UserError(
-      f"train.tokenizer is empty and tokenizer.kind={config.tokenizer.kind!r}"
-      " has to be trained; do that with --config=configs/tokenizer.py and give"
-      " the path of its file, or set tokenizer.kind=patch"
-    )
-  return config.tokenizer
-
-
-def _tokenizer_params(config: Config, path: pathlib.Path) -> PyTree:
-  """The named tokenizer's; or those of a patch tokenizer, fitted once."""
-  if config.train.tokenizer:
-    return tokenizer.load(pathlib.Path(config.train.tokenizer))[1]
-  fitted = path / TOKENIZER_NAME
-  if not fitted.exists():
-    # Of the clips, also for a model of images alone: both models then have the
-    # same tokenizer.
-    cfg = config.data.copy_and_resolve_references()
-    with cfg.unlocked():
-      cfg.batch_size = TOKENIZER_BATCH
-    with validation.open_loader(config, cfg) as batches:
-      count = -(-config.train.tokenizer_clips // TOKENIZER_BATCH)
-      clips = itertools.islice((batch["video"] for batch in batches), count)
-      params = tokenizer.fit_patch(config.tokenizer, clips)
-    tokenizer.save(fitted, config.tokenizer, params)
-  return tokenizer.load(fitted)[1]
+def _prepare(config: Config, path: pathlib.Path) -> None:
+  workdirs.claim(path, config, SECTIONS)
+  tokenizers.make(config, path)
 
 
 def _open_loaders(
@@ -316,7 +307,7 @@ def _meta(
 ) -> dict[str, Any]:
   """What every checkpoint says about itself, as plain JSON."""
   return {
-    "config": json.loads(config.to_json_best_effort()),
+    "config": plain_configs.to_json(config),
     "model": train_step.resolve_model(config, tokenizer_cfg).to_dict(),
     "tokenizer": tokenizer_cfg.to_dict(),
     "versions": versions.collect(
@@ -333,7 +324,7 @@ def _meta(
 def _announce(
   config: Config, tokenizer_cfg: Config, step_fns: train_step.Step
 ) -> None:
-  if jax.process_index() > 0:
+  if not hosts.is_first():
     return
   model = train_step.resolve_model(config, tokenizer_cfg)
   print(

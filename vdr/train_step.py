@@ -1,10 +1,10 @@
 """One training step, image and video model alike, in one jitted function.
 
 A batch has groups: `clips`, `images` or both, each with shapes of its own, so
-nothing is padded to anything else. A step encodes the pixels, draws noise,
-predicts, and updates parameters, averages and optimiser. `make_step` touches no
-device: the same function is trained here and compiled for machines that are
-not there.
+nothing is padded to anything else. A step encodes the pixels (or is given
+latents), draws noise, predicts, and updates parameters, averages and optimiser.
+`make_step` touches no device: the same function is trained here and compiled
+for machines that are not there.
 
 Every token of a step counts alike: the loss of an example is the mean over its
 latents, and examples are weighted by their number of latent frames (not stated
@@ -216,10 +216,7 @@ class _Task:
     for name, group in batch.items():
       group_key = jax.random.fold_in(key, list(GROUPS).index(name))
       keys = jax.random.split(group_key, 4)
-      latents = tokenizer.encode(
-        self.tokenizer_cfg, tokenizer_params, group["video"]
-      ).mean
-      latents = tokenizer.normalise(tokenizer_params, latents)
+      latents = self._latents(tokenizer_params, group)
       num_rows, num_frames = latents.shape[:2]
       weight = group["clip_valid"].astype(jnp.float32) * num_frames
       rows[name] = {
@@ -236,6 +233,18 @@ class _Task:
     for group in rows.values():
       group["weight"] = group["weight"] / jnp.maximum(total, 1.0)
     return rows
+
+  def _latents(
+    self, tokenizer_params: PyTree, group: Mapping[str, jax.Array]
+  ) -> jax.Array:
+    """Normalised latents: those that were read, or made of the pixels."""
+    if "latents" in group:
+      latents = group["latents"]
+    else:
+      latents = tokenizer.encode(
+        self.tokenizer_cfg, tokenizer_params, group["video"]
+      ).mean
+    return tokenizer.normalise(tokenizer_params, latents)
 
   def loss(
     self, params: PyTree, rows: Mapping[str, Mapping[str, jax.Array]]

@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,11 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vdr import draw, media
-from vdr.data import loader, prefetch
+from vdr import draw, media, tokenizers
+from vdr.data import prefetch
 from vdr.metrics import images
 from vdr.models import patch_tokenizer, reconstruction, tokenizer
-from vdr.runtime import errors, logs, optimizer, progress, versions
+from vdr.runtime import (
+  errors,
+  logs,
+  optimizer,
+  plain_configs,
+  progress,
+  versions,
+)
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -36,7 +43,6 @@ SECTIONS = (
   "data",
   "optimizer",
 )  # of the config: they decide the result
-FILE_NAME = "tokenizer.npz"
 STATE_NAME = "training.npz"
 RESULT_NAME = "result.json"
 PICTURE_NAME = "reconstructions.png"
@@ -60,17 +66,17 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     return
   if config.tokenizer.kind == "patch":
     start = time.perf_counter()
-    params = _fit(config)
+    params = tokenizers.fit(config)
     seconds = time.perf_counter() - start
   else:
     params, seconds = _train(config, path)
     params = _with_statistics(config, params)
-  tokenizer.save(path / FILE_NAME, config.tokenizer, params)
+  tokenizer.save(path / tokenizer.FILE_NAME, config.tokenizer, params)
   scores = _evaluate(config, params, path)
   result = {
     "scores": scores,
     "seconds": round(seconds, 1),
-    "config": json.loads(config.to_json_best_effort()),
+    "config": plain_configs.to_json(config),
     "versions": versions.collect(
       jax.devices()[0].device_kind, jax.device_count(), jax.process_count()
     ),
@@ -84,7 +90,8 @@ def run(config: Config, directory: str | os.PathLike) -> None:
         f"{part} frames: PSNR {scores[f'psnr_{part}_db']:.2f} dB,"
         f" SSIM {scores[f'ssim_{part}']:.4f}"
       )
-  print(f"{path / FILE_NAME}: {scores['num_clips']} held-out clips measured")
+  file, count = path / tokenizer.FILE_NAME, scores["num_clips"]
+  print(f"{file}: {count} held-out clips measured")
 
 
 def _check(config: Config) -> None:
@@ -112,62 +119,6 @@ def _check(config: Config) -> None:
     )
   if problem:
     raise errors.UserError(problem)
-
-
-def _open(
-  config: Config,
-  failures: pathlib.Path | None = None,
-  **overrides: Any,
-) -> loader.Loader:
-  """The loader of config.data, for pixels alone."""
-  cfg = config.data.copy_and_resolve_references()
-  split = overrides.pop("split", None)
-  with cfg.unlocked():
-    cfg.update(overrides)
-    for name in cfg.sources:
-      cfg.sources[name].fields = ("video",)
-      if split:
-        cfg.sources[name].split = split
-  return loader.Loader(
-    cfg,
-    seed=config.seed,
-    num_workers=config.runtime.num_workers,
-    failures_path=failures,
-  )
-
-
-def _clips(batches: loader.Loader, num_clips: int) -> Iterator[np.ndarray]:
-  """Clips that could be read, in batches, until there are `num_clips`.
-
-  Raises:
-    UserError: not one clip could be read.
-  """
-  seen = 0
-  for batch in batches:
-    video = batch["video"][batch["clip_valid"]][: num_clips - seen]
-    seen += len(video)
-    if len(video):
-      yield video
-    if seen >= num_clips:
-      break
-  if not seen:
-    raise errors.UserError("no clip of data.sources can be read; mend its path")
-
-
-def _fit(config: Config) -> Params:
-  """A patch tokenizer from a share of the clips."""
-  cfg = config.tokenizer
-  with (
-    _open(config, num_epochs=1) as batches,
-    progress.bar(cfg.fit_clips, unit="clip", label="fitting") as bar,
-  ):
-
-    def shown() -> Iterator[np.ndarray]:
-      for video in _clips(batches, cfg.fit_clips):
-        yield video
-        bar.advance(len(video))
-
-    return tokenizer.fit_patch(cfg, shown())
 
 
 def make_step(
@@ -238,7 +189,7 @@ def _train(config: Config, path: pathlib.Path) -> tuple[Params, float]:
   first, seconds = 0, 0.0
   with contextlib.ExitStack() as stack:
     batches = stack.enter_context(
-      _open(config, path / "skipped.jsonl", num_epochs=-1)
+      tokenizers.open_loader(config, path / "skipped.jsonl", num_epochs=-1)
     )
     if (path / STATE_NAME).exists():
       state, data_state, seconds = load_state(path / STATE_NAME, state)
@@ -330,8 +281,8 @@ def _with_statistics(config: Config, params: Params) -> Params:
   cfg = config.tokenizer
   encode = jax.jit(lambda p, video: tokenizer.encode(cfg, p, video).mean)
   parts = [patch_tokenizer.Moments(cfg.channels) for _ in range(2)]
-  with _open(config, num_epochs=1) as batches:
-    for video in _clips(batches, cfg.fit_clips):
+  with tokenizers.open_loader(config, num_epochs=1) as batches:
+    for video in tokenizers.clips(batches, cfg.fit_clips):
       latents = np.asarray(encode(params, video))
       for part, frames in zip(
         parts, (latents[:, :1], latents[:, 1:]), strict=True
@@ -366,10 +317,10 @@ def _evaluate(
 
   found: dict[str, list[np.ndarray]] = {"psnr_db": [], "ssim": []}
   drawn: list[tuple[np.ndarray, np.ndarray]] = []
-  with _open(
+  with tokenizers.open_loader(
     config, split=cfg.evaluation.split, shuffle=False, num_epochs=1
   ) as batches:
-    for video in _clips(batches, cfg.evaluation.num_clips):
+    for video in tokenizers.clips(batches, cfg.evaluation.num_clips):
       pred, scores = measure(params, video)
       for name, values in scores.items():
         found[name].append(np.asarray(values))

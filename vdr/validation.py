@@ -106,7 +106,7 @@ def open_loader(
 
 def step_fields(batch: prefetch.DeviceBatch) -> dict[str, jax.Array]:
   """What a step reads of a batch."""
-  known = ("video", "clip_valid", "label")
+  known = ("video", "latents", "clip_valid", "label")
   return {name: batch.arrays[name] for name in known if name in batch.arrays}
 
 

@@ -17,19 +17,19 @@ AXES = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
 COVARIANCE = AXES @ np.diag(VARIANCES) @ AXES.T
 
 
-def section(**fields):
-  """The config's section with other values."""
-  cfg = base.default().diffusion
+def section(name, **fields):
+  """A section of the config with other values."""
+  cfg = base.default()[name]
   cfg.update(fields)
   return cfg
 
 
 def make_objective(**fields):
-  return objective.Objective.from_config(section(**fields))
+  return objective.Objective.from_config(section("diffusion", **fields))
 
 
 def make_sampler(**fields):
-  return sampler.Sampler.from_config(section(**fields))
+  return sampler.Sampler.from_config(section("sampler", **fields))
 
 
 def oracle(task):

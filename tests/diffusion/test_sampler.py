@@ -31,9 +31,9 @@ PATHS = [(name, method) for name, target, method in ALLOWED if target == "v"]
   # There are dozens of them, each run but once.
   compiler_options={"xla_backend_optimization_level": 0},
 )
-def sample_gaussian(draw, task, noise, key=None, noise_levels=None):
+def sample_gaussian(draw, task, noise, keys=None, noise_levels=None):
   return draw.sample(
-    task, gaussian.oracle(task), noise, key=key, noise_levels=noise_levels
+    task, gaussian.oracle(task), noise, keys=keys, noise_levels=noise_levels
   )
 
 
@@ -53,7 +53,7 @@ def run(draw, denoise_fn, noise, *, target="v", **fields):
 def measure(name, target, method, levels):
   """The affine map of a sampler through noise levels, and the exact one."""
   task = gaussian.make_objective(schedule=name, target=target)
-  draw = gaussian.make_sampler(sampler=method)
+  draw = gaussian.make_sampler(method=method)
   levels = np.asarray(levels, np.float32)
   found = gaussian.measure_map(
     functools.partial(sample_gaussian, draw, task, noise_levels=levels)
@@ -115,10 +115,10 @@ def test_order_over_equal_steps_of_log_snr(name, method):
 def test_fresh_noise_keeps_mean_and_covariance(name):
   """To 0.1: five deviations of 8192 draws, and 0.05 of 100 steps."""
   task = gaussian.make_objective(schedule=name)
-  draw = gaussian.make_sampler(sampler_steps=100, sampler_eta=0.8)
+  draw = gaussian.make_sampler(num_steps=100, eta=0.8)
   keys = jax.random.split(jax.random.key(0))
   noise = jax.random.normal(keys[0], (8192, 3))
-  out = sample_gaussian(draw, task, noise, keys[1])
+  out = sample_gaussian(draw, task, noise, jax.random.split(keys[1], 8192))
   np.testing.assert_allclose(out.mean(0), gaussian.MEAN, atol=0.1)
   np.testing.assert_allclose(
     np.cov(out, rowvar=False), gaussian.COVARIANCE, atol=0.1, rtol=0.06
@@ -129,7 +129,7 @@ def test_euler_is_ddim_on_rectified_flow():
   task = gaussian.make_objective(schedule="rectified_flow", target="flow")
   noise = jax.random.normal(jax.random.key(0), (4, 3))
   euler, ddim = (
-    sample_gaussian(gaussian.make_sampler(sampler=method), task, noise)
+    sample_gaussian(gaussian.make_sampler(method=method), task, noise)
     for method in ("euler", "ddim")
   )
   np.testing.assert_allclose(euler, ddim, atol=1e-5)
@@ -193,23 +193,23 @@ def denoise_otherwise(x, s, before):
   ("name", "fields"),
   [
     ("linear_zsnr", dict()),
-    ("cosine", dict(sampler_eta=0.7)),
-    ("linear_zsnr", dict(sampler_eta=1.0, guidance=1.5)),
-    ("rectified_flow", dict(sampler="euler", guidance=3.0)),
-    ("linear_zsnr", dict(sampler="dpmpp_2m")),
-    ("cosine", dict(sampler="dpmpp_2m", guidance=2.0)),
+    ("cosine", dict(eta=0.7)),
+    ("linear_zsnr", dict(eta=1.0, guidance=1.5)),
+    ("rectified_flow", dict(method="euler", guidance=3.0)),
+    ("linear_zsnr", dict(method="dpmpp_2m")),
+    ("cosine", dict(method="dpmpp_2m", guidance=2.0)),
     ("linear_zsnr", dict(guidance=2.0, guidance_interval=(0.25, 0.625))),
-    ("rectified_flow", dict(sampler="dpmpp_2m", clip=0.5)),
+    ("rectified_flow", dict(method="dpmpp_2m", clip=0.5)),
     ("linear_zsnr", dict(clip=0.5, clip_quantile=0.6)),
   ],
 )
 def test_samplers_step_by_step(name, fields):
   task = gaussian.make_objective(schedule=name, target="x0")
-  draw = gaussian.make_sampler(sampler_steps=8, **fields)
-  key = jax.random.key(1)
+  draw = gaussian.make_sampler(num_steps=8, **fields)
+  keys = jax.random.split(jax.random.key(1), 3)
   noise = jax.random.normal(jax.random.key(0), (3, 5))
   fresh = [
-    np.asarray(jax.random.normal(jax.random.fold_in(key, i), (3, 5)))
+    np.stack([jax.random.normal(jax.random.fold_in(k, i), (5,)) for k in keys])
     for i in range(8)
   ]
 
@@ -219,7 +219,7 @@ def test_samplers_step_by_step(name, fields):
       task,
       lambda x, s, before: denoise(x, s[:, None], before),
       noise,
-      key=key,
+      keys=keys,
       unconditional_fn=lambda x, s, before: denoise_otherwise(
         x, s[:, None], before
       ),
@@ -236,7 +236,7 @@ class TestSteps:
   @pytest.mark.parametrize("method", sampler.METHODS)
   @pytest.mark.parametrize("num_steps", [1, 2, 3])
   def test_the_last_step_gives_the_last_estimate(self, method, num_steps):
-    draw = gaussian.make_sampler(sampler=method, sampler_steps=num_steps)
+    draw = gaussian.make_sampler(method=method, num_steps=num_steps)
     noise = jax.random.normal(jax.random.key(0), (2, 3))
     seen = []
 
@@ -261,7 +261,7 @@ class TestSteps:
 
   @pytest.mark.parametrize("method", sampler.METHODS)
   def test_clips_in_half_precision_come_out_finite_in_float32(self, method):
-    draw = gaussian.make_sampler(sampler=method, sampler_steps=3)
+    draw = gaussian.make_sampler(method=method, num_steps=3)
     noise = jnp.ones((2, 3, 4, 4, 1), jnp.bfloat16)
     out = run(draw, lambda x, s, _: x.astype(jnp.bfloat16), noise)
     assert out.shape == noise.shape
@@ -270,7 +270,7 @@ class TestSteps:
 
   def test_gradients_pass_through(self):
     task = gaussian.make_objective(schedule="rectified_flow")
-    draw = gaussian.make_sampler(sampler="dpmpp_2m", sampler_steps=4)
+    draw = gaussian.make_sampler(method="dpmpp_2m", num_steps=4)
     oracle = gaussian.oracle(task)
     slope = jax.jit(jax.grad(lambda x: draw.sample(task, oracle, x).sum()))
     assert np.all(np.isfinite(slope(jnp.ones((2, 3)))))
@@ -281,19 +281,19 @@ class TestSteps:
     noise = jnp.ones((2, 3))
     np.testing.assert_array_equal(
       sample_gaussian(draw, task, noise),
-      sample_gaussian(draw, task, noise, jax.random.key(3)),
+      sample_gaussian(draw, task, noise, jax.random.split(jax.random.key(3))),
     )
 
   def test_eta_without_a_key_is_an_error(self):
-    draw = gaussian.make_sampler(sampler_eta=0.5)
-    with pytest.raises(ValueError, match="pass a key"):
+    draw = gaussian.make_sampler(eta=0.5)
+    with pytest.raises(ValueError, match="pass keys"):
       sample_gaussian(draw, gaussian.make_objective(), jnp.ones((2, 3)))
 
 
 class TestGuidance:
   def calls(self, **fields):
     """Noise levels at which the unconditional model was asked, of 8 steps."""
-    draw = gaussian.make_sampler(sampler_steps=8, **fields)
+    draw = gaussian.make_sampler(num_steps=8, **fields)
     seen = []
 
     def unconditional(x, s, before):
@@ -318,8 +318,8 @@ class TestGuidance:
   @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
   def test_the_same_model_twice_is_no_guidance(self, scale):
     noise = jax.random.normal(jax.random.key(0), (4, 3))
-    draw = gaussian.make_sampler(sampler_steps=8, guidance=scale)
-    plain = gaussian.make_sampler(sampler_steps=8)
+    draw = gaussian.make_sampler(num_steps=8, guidance=scale)
+    plain = gaussian.make_sampler(num_steps=8)
 
     def halve(x, s, before):
       return 0.5 * x
@@ -342,10 +342,10 @@ class TestGuidance:
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    (dict(sampler="heun"), "'heun' is unknown; choose from ddim"),
-    (dict(sampler_steps=0), "sampler_steps 0"),
-    (dict(sampler_eta=1.5), "sampler_eta 1.5"),
-    (dict(sampler_eta=0.5, sampler="dpmpp_2m"), "set it to 0.0"),
+    (dict(method="heun"), "'heun' is unknown; choose from ddim"),
+    (dict(num_steps=0), "num_steps 0"),
+    (dict(eta=1.5), "eta 1.5"),
+    (dict(eta=0.5, method="dpmpp_2m"), "set it to 0.0"),
     (dict(guidance_interval=(0.5, 0.5)), "guidance_interval"),
     (dict(guidance_interval=(0.5, 1.5)), "guidance_interval"),
     (dict(clip=-1.0), "clip -1.0"),
@@ -360,7 +360,7 @@ def test_values_that_mean_nothing_are_refused(fields, message):
 def test_euler_is_for_rectified_flow():
   with pytest.raises(errors.UserError, match="'euler'.*'linear_zsnr'.*ddim"):
     sample_gaussian(
-      gaussian.make_sampler(sampler="euler"),
+      gaussian.make_sampler(method="euler"),
       gaussian.make_objective(),
       jnp.ones((2, 3)),
     )

@@ -25,7 +25,7 @@ META = {"config": {"seed": 3}, "versions": {"jax": jax.__version__}}
 
 @pytest.fixture
 def cfg():
-  cfg = base.default().checkpoint
+  cfg = base.default().saving
   cfg.update(every_steps=10, keep_last=2, keep_every=0, budgets_percent=(100,))
   return cfg
 
@@ -156,7 +156,7 @@ from orbax.checkpoint._src.path import atomicity
 from configs import base
 from vdr.runtime import checkpoints
 
-cfg = base.default().checkpoint
+cfg = base.default().saving
 store = checkpoints.Checkpoints(pathlib.Path(sys.argv[1]), cfg, 9, {})
 store.save(4, {"params": {"w": jnp.full((99,), 4.0)}}, {"position": 4}, True)
 store.wait()

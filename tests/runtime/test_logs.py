@@ -11,7 +11,6 @@ import types
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto import event_pb2
 
@@ -149,25 +148,14 @@ def test_a_new_start_from_nothing_shows_nothing_old(tmp_path, cfg):
 def test_other_hosts_write_nothing(tmp_path, cfg):
   with logs.Logger(tmp_path, cfg, process_index=1) as logger:
     logger.scalars(1, {"loss": 1.0})
-    logger.images(1, "samples", np.zeros((1, 2, 4, 4, 3), np.uint8))
+    logger.picture(1, "samples", np.zeros((4, 4, 3), np.uint8))
     logger.text(1, "a", "b")
   assert list(tmp_path.iterdir()) == []
 
 
-def test_clips_become_a_sheet_and_an_animation(tmp_path, cfg):
-  clips = np.zeros((3, 4, 8, 8, 3), np.uint8)
-  clips[..., 0] = np.arange(3)[:, None, None, None] * 100
-  clips[..., 1] = np.arange(4)[None, :, None, None] * 80
+def test_pictures_are_shown(tmp_path, cfg):
   with logs.Logger(tmp_path, cfg) as logger:
-    logger.images(20, "samples", clips, fps=10.0)
-  with Image.open(tmp_path / "samples" / "samples-00000020.png") as image:
-    sheet = np.asarray(image)
-  for row in range(3):
-    for column in range(4):
-      assert tuple(sheet[8 * row, 8 * column]) == (100 * row, 80 * column, 0)
-  with Image.open(tmp_path / "samples" / "samples-00000020.gif") as image:
-    assert (image.size, image.n_frames) == ((16, 16), 4)
-    assert image.info["duration"] == 100
+    logger.picture(20, "samples", np.zeros((24, 32, 3), np.uint8))
   (picture,) = [
     value.image
     for event in events(tmp_path / "tensorboard")
@@ -175,25 +163,6 @@ def test_clips_become_a_sheet_and_an_animation(tmp_path, cfg):
     if value.HasField("image")
   ]
   assert (picture.height, picture.width) == (24, 32)
-
-
-def test_images_are_clips_of_one_frame(tmp_path, cfg):
-  clips = np.full((5, 1, 2, 2, 3), 7, np.uint8)
-  with logs.Logger(tmp_path, cfg) as logger:
-    logger.images(1, "images", clips)
-  (path,) = (tmp_path / "samples").iterdir()
-  with Image.open(path) as image:
-    picture = np.asarray(image)
-  assert picture.shape == (4, 6, 3)
-  assert (picture[:2] == 7).all() and (picture[2:, 4:] == 255).all()
-
-
-def test_long_clips_show_some_of_their_frames():
-  clips = np.zeros((1, 17, 2, 2, 3), np.uint8)
-  clips[0, :, :, :, 0] = np.arange(17)[:, None, None]
-  sheet = logs.sheet(clips)
-  assert sheet.shape == (2, 2 * logs.MAX_FRAMES, 3)
-  assert (sheet[0, 0, 0], sheet[0, -1, 0]) == (0, 16)
 
 
 def test_the_console_line():

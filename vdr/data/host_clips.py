@@ -165,6 +165,12 @@ def _read_spec(name: str, source: source_lib.Source) -> Spec:
   )
 
 
+def _num_frames(spec: Spec) -> int:
+  """Frames of a clip, or of its latents where it has no pixels."""
+  name = "video" if "video" in spec else "latents"
+  return spec[name][0][0]
+
+
 def common_spec(sources: Mapping[str, source_lib.Source]) -> Spec:
   """The shapes that all sources share.
 
@@ -174,7 +180,7 @@ def common_spec(sources: Mapping[str, source_lib.Source]) -> Spec:
   specs = {name: _read_spec(name, source) for name, source in sources.items()}
   (first, spec), *others = specs.items()
   for name, other in others:
-    frames, other_frames = spec["video"][0][0], other["video"][0][0]
+    frames, other_frames = _num_frames(spec), _num_frames(other)
     if frames != other_frames:
       raise errors.UserError(
         f"sources {first!r} and {name!r} don't go into one batch: {frames} and"

@@ -2,11 +2,12 @@
 
 A source yields examples (no leading axis), the loader stacks them into batches
 (leading axis b). Both are plain dicts of NumPy arrays with the names, dtypes,
-units and axes of `FIELDS`; a source yields `video` and whichever of the others
-it knows and was asked for. Conventions of cameras, rasters and boxes are those
-of `vdr.geometry`.
+units and axes of `FIELDS`; a source yields `video` (or `latents`) and whichever
+of the others it knows and was asked for. Conventions of cameras, rasters and
+boxes are those of `vdr.geometry`.
 
-Axes: t frames, h and w pixels, o objects (0 is the main one), n points.
+Axes: t frames, h and w pixels, o objects (0 is the main one), n points; k i j c
+frames, rows, columns and channels of latents.
 """
 
 import dataclasses
@@ -86,6 +87,9 @@ FIELDS: dict[str, Field] = {
   "points_object": Field(
     "n", "int32", "Object that carries the point; -1 is the ground."
   ),
+  # What a tokenizer made of the pixels, for sources of kind latents.
+  "latents": Field("k i j c", "float32", "Posterior mean, not normalised."),
+  "latents_std": Field("k i j c", "float32", "Posterior standard deviation."),
   # Text.
   "caption": Field("", "S", "One English sentence about the clip."),
   "factors": Field("", "S", "All random factors of the scene, as JSON."),

@@ -60,9 +60,11 @@ def open_source(cfg: ml_collections.ConfigDict) -> Source:
       from vdr.data.image_folder import ImageFolder as Kind
     case "tfds":
       from vdr.data.tfds_images import TfdsImages as Kind
+    case "latents":
+      from vdr.data.latents import Latents as Kind
     case _:
       raise errors.UserError(
         f"source kind {cfg.kind!r} is unknown; choose from physics,"
-        " video_folder, image_folder, tfds"
+        " video_folder, image_folder, tfds, latents"
       )
   return Kind(cfg)

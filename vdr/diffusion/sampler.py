@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 from vdr.diffusion import objective as objectives
 from vdr.diffusion import schedule as schedules
@@ -71,16 +71,16 @@ class Sampler:
 
   @classmethod
   def from_config(cls, cfg: Config) -> "Sampler":
-    """The sampler of the section `diffusion` of a config.
+    """The sampler of the section `sampler` of a config.
 
     Raises:
       UserError: a field means nothing.
     """
     first, last = cfg.guidance_interval
     return cls(
-      method=cfg.sampler,
-      num_steps=cfg.sampler_steps,
-      eta=cfg.sampler_eta,
+      method=cfg.method,
+      num_steps=cfg.num_steps,
+      eta=cfg.eta,
       guidance=cfg.guidance,
       guidance_interval=(first, last),
       clip=cfg.clip,
@@ -90,12 +90,12 @@ class Sampler:
   def __post_init__(self) -> None:
     first, last = self.guidance_interval
     rules = {
-      f"sampler {self.method!r} is unknown; choose from {', '.join(METHODS)}": (
+      f"method {self.method!r} is unknown; choose from {', '.join(METHODS)}": (
         self.method in METHODS
       ),
-      f"sampler_steps {self.num_steps} must be 1 or more": self.num_steps >= 1,
-      f"sampler_eta {self.eta} must be in [0, 1]": 0 <= self.eta <= 1,
-      f"sampler_eta {self.eta} is for sampler ddim; set it to 0.0": (
+      f"num_steps {self.num_steps} must be 1 or more": self.num_steps >= 1,
+      f"eta {self.eta} must be in [0, 1]": 0 <= self.eta <= 1,
+      f"eta {self.eta} is for method ddim; set it to 0.0": (
         self.eta == 0 or self.method == "ddim"
       ),
       f"guidance_interval {self.guidance_interval} must be two noise levels"
@@ -106,7 +106,7 @@ class Sampler:
     }
     for complaint, is_kept in rules.items():
       if not is_kept:
-        raise errors.UserError(f"diffusion.{complaint}")
+        raise errors.UserError(f"sampler.{complaint}")
 
   def sample(
     self,
@@ -115,7 +115,7 @@ class Sampler:
     noise: Float[Array, " b *x"],
     *,
     unconditional_fn: DenoiseFn | None = None,
-    key: PRNGKeyArray | None = None,
+    keys: Key[Array, " b"] | None = None,
     noise_levels: Float[Array, " levels"] | None = None,
   ) -> Float[Array, " b *x"]:
     """Turns noise into clean examples.
@@ -126,7 +126,8 @@ class Sampler:
       noise: standard normal, or examples at the first of `noise_levels`.
       unconditional_fn: the model without its condition, for guidance. It is
         not called outside the guidance interval.
-      key: of the fresh noise, if `eta` is not 0.
+      keys: `[b]`, one for each example: of the fresh noise, if `eta` is not
+        0.
       noise_levels: falling, in place of `num_steps` equal steps from 1 to 0;
         the denoiser is asked at all but the last.
 
@@ -139,16 +140,16 @@ class Sampler:
     """
     if self.method == "euler" and objective.schedule.name != "rectified_flow":
       raise errors.UserError(
-        "diffusion.sampler 'euler' is for schedule rectified_flow, not"
-        f" {objective.schedule.name!r}; set the sampler to ddim"
+        "sampler.method 'euler' is for schedule rectified_flow, not"
+        f" {objective.schedule.name!r}; set it to ddim"
       )
     if self.guidance != 1 and unconditional_fn is None:
       raise errors.UserError(
-        f"diffusion.guidance {self.guidance} needs a model with a condition;"
+        f"sampler.guidance {self.guidance} needs a model with a condition;"
         " set it to 1.0"
       )
-    if self.eta and key is None:
-      raise ValueError("eta adds noise: pass a key")
+    if self.eta and keys is None:
+      raise ValueError("eta adds noise: pass keys")
     if noise_levels is None:
       noise_levels = equal_steps(self.num_steps)
 
@@ -166,7 +167,7 @@ class Sampler:
       if self.clip:
         x0 = self._clip(x0)
         eps = (x - step.alpha * x0) / step.sigma
-      return (self._next(step, x, x0, eps, before, key), x0), None
+      return (self._next(step, x, x0, eps, before, keys), x0), None
 
     x = noise.astype(dtype)
     (x, _), _ = jax.lax.scan(advance, (x, jnp.zeros_like(x)), steps)
@@ -213,7 +214,7 @@ class Sampler:
     x0: Float[Array, " b *x"],
     eps: Float[Array, " b *x"],
     before: Float[Array, " b *x"],
-    key: PRNGKeyArray | None,
+    keys: Key[Array, " b"] | None,
   ) -> Float[Array, " b *x"]:
     """The examples at the next noise level.
 
@@ -223,7 +224,7 @@ class Sampler:
       x0: the estimate of x0 at this step.
       eps: the noise in x by that estimate.
       before: the estimate of x0 at the step before.
-      key: of the fresh noise.
+      keys: of the fresh noise.
     """
     if self.method == "euler":
       return x + (step.next_noise_level - step.noise_level) * (eps - x0)
@@ -232,12 +233,21 @@ class Sampler:
       shrink = step.next_sigma / step.sigma
       return shrink * x + (step.next_alpha - shrink * step.alpha) * x0
     x = step.next_alpha * x0 + step.kept_sigma * eps
-    if key is None or not self.eta:
+    if keys is None or not self.eta:
       return x
-    fresh = jax.random.normal(
-      jax.random.fold_in(key, step.index), x.shape, x.dtype
+    fresh = draw_noise(
+      jax.vmap(jax.random.fold_in, (0, None))(keys, step.index),
+      x.shape[1:],
+      x.dtype,
     )
     return x + step.fresh_sigma * fresh
+
+
+def draw_noise(
+  keys: Key[Array, " b"], shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> Float[Array, " b *x"]:
+  """Standard normal noise `[b *shape]`, each example by its own key."""
+  return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
 
 
 def equal_steps(num_steps: int) -> Float[Array, " {num_steps}+1"]:

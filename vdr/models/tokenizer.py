@@ -24,12 +24,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from vdr.models import autoencoder, patch_tokenizer
-from vdr.runtime import errors, workdir
+from vdr.runtime import errors, plain_configs, workdir
 
 Array = Any  # np.ndarray or jax.Array
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -38,6 +37,7 @@ Params = dict[str, Any]
 
 TIME = 4  # pixel frames of a later latent frame
 KINDS = ("patch", "conv")
+FILE_NAME = "tokenizer.npz"  # in a work directory
 # A channel that varies less than this (in pixels of [-1, 1], a quarter of what
 # rounding to uint8 costs) is noise: blown up to unit scale it would stay that.
 MIN_STD = 1e-3
@@ -292,11 +292,4 @@ def load(path: pathlib.Path) -> tuple[Config, Params]:
     for part in parts:
       node = node.setdefault(part, {})
     node[last] = jnp.asarray(value)
-  return ml_collections.ConfigDict(_with_tuples(cfg)).lock(), params
-
-
-def _with_tuples(tree: Any) -> Any:
-  """JSON's lists as the tuples that they were."""
-  if isinstance(tree, dict):
-    return {name: _with_tuples(value) for name, value in tree.items()}
-  return tuple(tree) if isinstance(tree, list) else tree
+  return plain_configs.from_json(cfg), params

@@ -41,7 +41,7 @@ def budgets(num_steps: int, percents: Sequence[int]) -> dict[int, int]:
   for percent in percents:
     if not 0 < percent <= 100:
       raise errors.UserError(
-        f"checkpoint.budgets_percent={tuple(percents)}: {percent} is not above"
+        f"saving.budgets_percent={tuple(percents)}: {percent} is not above"
         " 0 and at most 100"
       )
   return {p: max(1, (num_steps * p + 50) // 100) for p in percents}
@@ -50,7 +50,7 @@ def budgets(num_steps: int, percents: Sequence[int]) -> dict[int, int]:
 class Checkpoints:
   """The checkpoints of one training run.
 
-      with Checkpoints(workdir / FOLDER, cfg.checkpoint, num_steps, meta) as c:
+      with Checkpoints(workdir / FOLDER, cfg.saving, num_steps, meta) as c:
         if (step := c.latest_step()) is not None:
           restored = c.restore(mesh.with_shardings(mesh, abstract_state))
         ...
@@ -71,7 +71,7 @@ class Checkpoints:
 
     Args:
       directory: of this run alone.
-      cfg: of `configs/base.py:checkpoint`.
+      cfg: of `configs/base.py:saving`.
       num_steps: steps of the whole run; the last is always saved.
       meta: plain JSON that every checkpoint carries: config, versions.
     """

@@ -1,7 +1,7 @@
 """What training tells: numbers, pictures, and where the time goes.
 
 A work directory gets `metrics.jsonl`, one object a line, `tensorboard/` for the
-stock tool, `samples/`, and `profile/` where one is asked for. A run that was
+stock tool, and `profile/` where one is asked for. A run that was
 killed and goes on leaves each step once in all of them. Log a step before
 saving its checkpoint: what was logged later than the checkpoint is dropped.
 """
@@ -19,7 +19,6 @@ import jax
 import numpy as np
 import tensorboardX
 from jaxtyping import UInt8
-from PIL import Image
 
 from vdr.runtime import errors, workdir
 
@@ -27,12 +26,11 @@ from vdr.runtime import errors, workdir
 Config = Any
 
 METRICS_NAME = "metrics.jsonl"
-MAX_FRAMES = 8  # columns of a sheet of clips
 RESERVED = ("step", "time")
 
 
 class Logger:
-  """Writes numbers and pictures, on the first host; elsewhere nothing."""
+  """Tells numbers and pictures, on the first host; elsewhere nothing."""
 
   def __init__(
     self,
@@ -96,45 +94,17 @@ class Logger:
     if self._wandb is not None:
       self._wandb.log(numbers, step=step)
 
-  def images(
-    self,
-    step: int,
-    name: str,
-    clips: UInt8[np.ndarray, "n t h w 3"],
-    fps: float = 8.0,
+  def picture(
+    self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]
   ) -> None:
-    """Writes clips as one picture, and where they move as an animation, too.
-
-    Args:
-      step: steps done.
-      name: of the files and in TensorBoard.
-      clips: images are clips of one frame.
-      fps: frames per second of the animation.
-    """
+    """Shows a picture in TensorBoard, and in Weights & Biases."""
     if self._tensorboard is None:
       return
-    folder = self._path / "samples"
-    folder.mkdir(exist_ok=True)
-    stem = folder / f"{name}-{step:08}"
-    still = sheet(clips)
-    with workdir.atomic_path(stem.with_suffix(".png")) as temporary:
-      Image.fromarray(still).save(temporary, format="png")
-    if clips.shape[1] > 1:
-      frames = [Image.fromarray(frame) for frame in grid(clips)]
-      with workdir.atomic_path(stem.with_suffix(".gif")) as temporary:
-        frames[0].save(
-          temporary,
-          format="gif",
-          save_all=True,
-          append_images=frames[1:],
-          duration=max(20, round(100 / fps) * 10),  # GIF has 1/100 s
-          loop=0,
-        )
-    self._tensorboard.add_image(name, still, step, dataformats="HWC")
+    self._tensorboard.add_image(name, picture, step, dataformats="HWC")
     self._tensorboard.flush()
     if self._wandb is not None:
-      picture = importlib.import_module("wandb").Image(still)
-      self._wandb.log({name: picture}, step=step)
+      image = importlib.import_module("wandb").Image(picture)
+      self._wandb.log({name: image}, step=step)
 
   def text(self, step: int, name: str, text: str) -> None:
     """Writes text, Markdown, to TensorBoard."""
@@ -225,31 +195,6 @@ def show(values: Mapping[str, Any]) -> str:
         f"{name} {value:,.4g}" if value < 1e4 else f"{name} {value:,.0f}"
       )
   return ", ".join(shown)
-
-
-def grid(
-  clips: UInt8[np.ndarray, "n t h w 3"],
-) -> UInt8[np.ndarray, "t H W 3"]:
-  """Clips beside and above each other, nearly square, white where none is."""
-  n, t, h, w, _ = clips.shape
-  columns = math.ceil(math.sqrt(n))
-  rows = math.ceil(n / columns)
-  filled = np.full((rows * columns, t, h, w, 3), 255, np.uint8)
-  filled[:n] = clips
-  filled = filled.reshape(rows, columns, t, h, w, 3)
-  return filled.transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, 3)
-
-
-def sheet(
-  clips: UInt8[np.ndarray, "n t h w 3"],
-) -> UInt8[np.ndarray, "H W 3"]:
-  """One picture: a row for each clip, its frames from left to right."""
-  n, t, h, w, _ = clips.shape
-  if t == 1:
-    return grid(clips)[0]
-  chosen = np.linspace(0, t - 1, min(t, MAX_FRAMES)).round().astype(int)
-  rows = clips[:, chosen].transpose(0, 2, 1, 3, 4)
-  return rows.reshape(n * h, len(chosen) * w, 3)
 
 
 def _drop_from(path: pathlib.Path, first: int) -> None:

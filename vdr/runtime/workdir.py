@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import ml_collections
 
-from vdr.runtime import errors
+from vdr.runtime import errors, plain_configs
 
 CONFIG_NAME = "config.json"
 LOCK_NAME = ".lock"
@@ -75,7 +75,7 @@ def _claim_locked(
   sections: Sequence[str],
 ) -> pathlib.Path:
   """Compares with the config that is there, or leaves this one there."""
-  stored, new = path / CONFIG_NAME, _plain(config)
+  stored, new = path / CONFIG_NAME, plain_configs.to_json(config)
   if not stored.exists():
     write_text(stored, json.dumps(new, indent=2, sort_keys=True) + "\n")
     return path
@@ -169,11 +169,6 @@ def remove_leftovers(path: pathlib.Path) -> None:
 def _is_temporary(entry: pathlib.Path) -> bool:
   """Whether `atomic_path` made this file."""
   return re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp(\..*)?", entry.name) is not None
-
-
-def _plain(config: ml_collections.ConfigDict) -> dict:
-  """The config as JSON would give it back (tuples become lists)."""
-  return json.loads(config.to_json_best_effort())
 
 
 def _refuse_other_config(

@@ -35,7 +35,7 @@ COMPRESSED = ("depth_mm", "normals_127", "segmentation")
 ZLIB_LEVEL = 1
 
 _LABELS = tuple(clip.CLASS_NAMES)
-# What the loader, a folder's labels or a crop add to a clip.
+# What the loader, a folder's labels, a crop or a tokenizer add to a clip.
 _NOT_STORED = (
   "clip_valid",
   "clip_index",
@@ -43,6 +43,8 @@ _NOT_STORED = (
   "error",
   "label",
   "crop_affine",
+  "latents",
+  "latents_std",
 )
 FIELDS = tuple(name for name in schema.FIELDS if name not in _NOT_STORED)
 

@@ -1,0 +1,97 @@
+"""The sample verb: the same samples for the same seed, in the asked-for files.
+
+That a checkpoint can be read by itself is tested here too: `vdr.trained` has
+no other use for its tests.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import sample as sample_config
+from tests import training
+from vdr import sample, train
+from vdr.runtime import errors
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+  path = tmp_path_factory.mktemp("trained") / "run"
+  cfg = training.config(
+    train__amount=2.0,
+    train__validate_every_steps=0,
+    model__num_classes=0,
+    # Gates and outputs start at zero: only large steps show in a picture.
+    optimizer__learning_rate=0.05,
+  )
+  train.run(cfg, path)
+  return path
+
+
+def config(run, /, **fields):
+  cfg = sample_config.get_config("debug")
+  fields = {"checkpoint": str(run), "sample.files": "npy"} | {
+    name.replace("__", "."): value for name, value in fields.items()
+  }
+  with cfg.unlocked():
+    cfg.update_from_flattened_dict(fields)
+  return cfg
+
+
+def read(path):
+  return np.stack([np.load(f) for f in sorted((path / "samples").iterdir())])
+
+
+def test_clips_as_files_a_sheet_and_an_animation(checkpoint, tmp_path):
+  cfg = config(checkpoint, sample__files="png", sample__num_frames=5)
+  sample.run(cfg, tmp_path / "out")
+  names = {f.name for f in (tmp_path / "out").iterdir()}
+  assert {"sheet.png", "samples.gif", "samples", "result.json"} <= names
+  files = sorted(f.name for f in (tmp_path / "out" / "samples").iterdir())
+  assert files == ["00000.mp4", "00001.mp4", "00002.mp4"]
+  with Image.open(tmp_path / "out" / "samples.gif") as image:
+    assert image.n_frames == 5
+  result = json.loads((tmp_path / "out" / "result.json").read_text())
+  assert result["checkpoint"]["step"] == 2
+  assert len(result["checkpoint"]["hash"]) == 16
+  assert result["shape"] == [3, 5, 32, 32, 3]
+
+
+def test_a_sample_depends_on_its_seed_and_number_alone(checkpoint, tmp_path):
+  draws = {}
+  for name, fields in {
+    "two": {},
+    "three": dict(sample__batch_size=3, sample__num=2),
+    "other": dict(seed=1),
+  }.items():
+    cfg = config(checkpoint, sample__kind="images", **fields)
+    sample.run(cfg, tmp_path / name)
+    draws[name] = read(tmp_path / name).astype(int)
+  assert draws["two"].shape == (3, 1, 32, 32, 3)
+  assert np.abs(draws["two"][:2] - draws["three"]).max() <= 1  # a grey level
+  assert np.abs(draws["two"] - draws["other"]).max() > 1
+  assert np.abs(draws["two"][0] - draws["two"][1]).max() > 1
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    (dict(checkpoint=""), "no checkpoint is named"),
+    (dict(checkpoint="/nowhere"), "has no checkpoints"),
+    (dict(sample__which="ema/0.5"), "no parameters 'ema/0.5'; it has params"),
+    (dict(sample__label=3), "trained without classes"),
+    (dict(sample__num=0), "use 1 or more"),
+    (dict(sample__kind="films"), "choose from clips, images"),
+    (dict(sample__files="gif"), "choose from png, npy, none"),
+    (dict(sample__num_frames=6), "4k . 1"),
+    (dict(sampler__guidance=2.0), "needs a model with a condition"),
+    (dict(sampler__method="euler"), "is for schedule rectified_flow"),
+  ],
+)
+def test_what_can_not_be_drawn_is_refused(
+  checkpoint, fields, message, tmp_path
+):
+  with pytest.raises(errors.UserError, match=message):
+    sample.run(config(checkpoint, **fields), tmp_path / "no")

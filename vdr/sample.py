@@ -1,0 +1,164 @@
+"""The `sample` verb: clips or images from a trained diffusion model.
+
+A work directory gets `sheet.png`, for clips `samples.gif`, a file for each
+sample under `samples/`, and `result.json`. Sample i is the same whatever the
+number of samples and of those drawn at a time (within rounding).
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vdr import draw, generation, media, trained
+from vdr.models import tokenizer
+from vdr.runtime import errors, hosts, plain_configs, progress, versions
+from vdr.runtime import workdir as workdirs
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+
+SECTIONS = ("sample", "sampler", "checkpoint")  # they decide the result
+FILES = ("png", "npy", "none")
+KINDS = {"clips": "data", "images": "images"}
+WIDE_PX = 128  # of a sample, where the enlargement is left to us
+
+
+def run(config: Config, workdir: str | os.PathLike) -> None:
+  """Draws the samples.
+
+  Raises:
+    UserError: the config can't be carried out.
+  """
+  cfg = config.sample
+  _check(cfg)
+  model = trained.load(config.checkpoint, cfg.which)
+  shape = _video_shape(cfg, model)
+  tokenizer.latent_shape(model.tokenizer, *shape)  # refuses what does not fit
+  labels = _labels(cfg, model.model.num_classes)
+  path = pathlib.Path(workdir).expanduser()
+  hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
+  samples = _draw(config, model, shape, labels)
+  hosts.first_does(lambda: _write(config, path, model, samples, labels))
+
+
+def _check(cfg: Config) -> None:
+  problem = None
+  if cfg.kind not in KINDS:
+    problem = f"kind={cfg.kind!r}: choose from {', '.join(KINDS)}"
+  elif cfg.files not in FILES:
+    problem = f"files={cfg.files!r}: choose from {', '.join(FILES)}"
+  elif cfg.num < 1 or cfg.batch_size < 1:
+    problem = f"num={cfg.num} and batch_size={cfg.batch_size}: use 1 or more"
+  elif cfg.scale < 0:
+    problem = f"scale={cfg.scale}: use 0 or more"
+  elif not 0 < cfg.fps <= 50:
+    problem = f"fps={cfg.fps}: use more than 0 and at most 50"
+  if problem:
+    raise errors.UserError(f"sample.{problem}")
+
+
+def _video_shape(cfg: Config, model: trained.Trained) -> tuple[int, int, int]:
+  """Frames, height and width: those asked for, or those of training."""
+  section = model.config[KINDS[cfg.kind]]
+  source = section.sources[sorted(section.sources)[0]]
+  frames = 1 if cfg.kind == "images" else cfg.num_frames or source.num_frames
+  return frames, cfg.height or source.height, cfg.width or source.width
+
+
+def _labels(cfg: Config, num_classes: int) -> np.ndarray | None:
+  """The class of each sample; None for a model without classes."""
+  if not num_classes:
+    if cfg.label >= 0:
+      raise errors.UserError(
+        f"sample.label={cfg.label}, but the model was trained without classes;"
+        " set it to -1"
+      )
+    return None
+  if cfg.label >= num_classes:
+    raise errors.UserError(
+      f"sample.label={cfg.label}: the model knows classes 0 to"
+      f" {num_classes - 1}"
+    )
+  if cfg.label >= 0:
+    return np.full(cfg.num, cfg.label, np.int32)
+  return np.arange(cfg.num, dtype=np.int32) % num_classes
+
+
+def _draw(
+  config: Config,
+  model: trained.Trained,
+  shape: tuple[int, int, int],
+  labels: np.ndarray | None,
+) -> np.ndarray:
+  cfg = config.sample
+  generator = generation.Generator(
+    model.model, model.config.diffusion, config.sampler, model.tokenizer
+  )
+  root = jax.random.key(config.seed)
+  batches = []
+  with progress.bar(cfg.num, unit="sample", quiet=not hosts.is_first()) as bar:
+    for start in range(0, cfg.num, cfg.batch_size):
+      # The last batch is filled up: one shape, one compilation.
+      index = np.arange(start, start + cfg.batch_size)
+      chosen = None if labels is None else jnp.asarray(labels[index % cfg.num])
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
+      batch = generator(
+        model.params, model.tokenizer_params, keys, shape, chosen
+      )
+      batches.append(np.asarray(batch))
+      bar.advance(min(cfg.batch_size, cfg.num - start))
+  return np.concatenate(batches)[: cfg.num]
+
+
+def _write(
+  config: Config,
+  path: pathlib.Path,
+  model: trained.Trained,
+  samples: np.ndarray,
+  labels: np.ndarray | None,
+) -> None:
+  cfg = config.sample
+  workdirs.remove_leftovers(path)
+  scale = cfg.scale or max(1, WIDE_PX // samples.shape[3])
+  large = draw.enlarge(samples, scale)
+  media.write_png(path / "sheet.png", draw.clip_sheet(large))
+  if samples.shape[1] > 1:
+    media.write_gif(path / "samples.gif", draw.clip_grid(large), cfg.fps)
+  _write_each(cfg, path / "samples", samples, large)
+  result = {
+    "checkpoint": {
+      key: model.meta[key] for key in ("step", "which", "hash", "versions")
+    },
+    "labels": None if labels is None else labels.tolist(),
+    "shape": samples.shape,
+    "config": plain_configs.to_json(config),
+    "versions": versions.collect(
+      jax.devices()[0].device_kind, jax.device_count(), jax.process_count()
+    ),
+  }
+  text = json.dumps(result, indent=2) + "\n"
+  workdirs.write_text(path / "result.json", text)
+  print(f"{path}: {len(samples)} {cfg.kind} of {samples.shape[1:4]} pixels")
+
+
+def _write_each(
+  cfg: Config, folder: pathlib.Path, samples: np.ndarray, large: np.ndarray
+) -> None:
+  """A file for each sample: pictures for people, or pixels for programs."""
+  if cfg.files == "none":
+    return
+  folder.mkdir(exist_ok=True)
+  for i, (clip, shown) in enumerate(zip(samples, large, strict=True)):
+    file = folder / f"{i:05}"
+    if cfg.files == "npy":
+      with workdirs.atomic_path(file.with_suffix(".npy")) as temporary:
+        np.save(temporary, clip)
+    elif len(clip) == 1:
+      media.write_png(file.with_suffix(".png"), shown[0])
+    else:
+      media.write_mp4(file.with_suffix(".mp4"), shown, cfg.fps)
