@@ -294,7 +294,8 @@ def optimizer() -> ConfigDict:
       clip_norm=1.0,  # largest norm of the gradients; 0: do not clip
       accumulation_steps=1,  # parts of a batch, one after another
       ema_decays=(0.999,),  # a moving average of the parameters for each
-      max_skips=20,  # steps in a row that are not finite before an error
+      max_skips=20,  # steps in a row that are not finite before going back
+      max_rollbacks=1,  # times that training goes back before it is an error
     )
   )
 

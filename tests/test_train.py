@@ -1,8 +1,10 @@
 """Training: killed and resumed equals unbroken, and what it leaves behind."""
 
+import dataclasses
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import training
-from vdr import train
+from vdr import train, train_step
 from vdr.runtime import checkpoints, errors, preemption
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -91,6 +93,40 @@ def test_a_stopped_and_resumed_run_equals_the_unbroken_one(
   assert_equal_trees(final_params(workdir), final_params(unbroken))
 
 
+def breaks(monkeypatch, *broken):
+  """Gives the steps of these numbers latents that are not finite."""
+  make_step = train_step.make_step
+
+  def make(*args):
+    fns = make_step(*args)
+
+    def update(state, tokenizer_params, batch, key):
+      if int(state["step"]) + 1 in broken:
+        tokenizer_params = jax.tree.map(lambda x: x * np.nan, tokenizer_params)
+      return fns.update(state, tokenizer_params, batch, key)
+
+    return dataclasses.replace(fns, update=update)
+
+  monkeypatch.setattr(train_step, "make_step", make)
+
+
+def test_after_too_many_bad_steps_it_goes_back(tmp_path, monkeypatch, capsys):
+  breaks(monkeypatch, 2, 3)
+  train.run(config(optimizer__max_skips=2), tmp_path / "run")
+  assert "step 3: not finite any more; back to the checkpoint of step 1" in (
+    capsys.readouterr().out
+  )
+  losses = step_losses(tmp_path / "run")
+  assert (losses[2], losses[3]) == (None, None)
+  assert np.isfinite(losses[1]) and np.isfinite(losses[4])
+
+
+def test_when_going_back_does_not_help_it_is_an_error(tmp_path, monkeypatch):
+  breaks(monkeypatch, 1, 2, 3, 4)
+  with pytest.raises(errors.UserError, match="lower optimizer.learning_rate"):
+    train.run(config(optimizer__max_skips=2), tmp_path / "run")
+
+
 def test_images_alone_can_be_trained_on(tmp_path):
   cfg = config(
     data__batch_size=0,
@@ -116,6 +152,47 @@ COMMAND = (
   *("--config.log.samples_every_steps=0", "--noconfig.model.scan"),
   "--config.train.validate_every_steps=0",
 )
+
+
+def test_two_hosts_train_as_one(tmp_path):
+  """Two processes that meet over loopback, each with its share of a batch."""
+  with socket.socket() as found:
+    found.bind(("localhost", 0))
+    address = f"localhost:{found.getsockname()[1]}"
+  command = [
+    *(*COMMAND, "--config.train.amount=3", "--config.log.num_samples=2"),
+    *("--config.train.validate_every_steps=2", "--config.mesh.fsdp=2"),
+    "--config.log.samples_every_steps=3",
+  ]
+  both = [f"--config.hosts.coordinator={address}", "--config.hosts.count=2"]
+  path = tmp_path / "two"
+  processes = [
+    subprocess.Popen(
+      [*command, *both, f"--config.hosts.index={i}", f"--workdir={path}"],
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(2)
+  ]
+  outs = [process.communicate(timeout=300)[0] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outs
+  assert "parameters" in outs[0] and "parameters" not in outs[1]
+  assert list((path / "samples").glob("*.gif"))
+  one = [*command, "--config.mesh.fsdp=1", f"--workdir={tmp_path / 'one'}"]
+  subprocess.run(one, cwd=ROOT, check=True)
+  found, expected = step_losses(path), step_losses(tmp_path / "one")
+  assert sorted(found) == [1, 2, 3]
+  for step, loss in expected.items():
+    np.testing.assert_allclose(found[step], loss, rtol=1e-4)
+  # What two hosts wrote, one reads.
+  np.testing.assert_allclose(
+    *(
+      np.concatenate([x.ravel() for x in jax.tree.leaves(final_params(p))])
+      for p in (path, tmp_path / "one")
+    ),
+    atol=1e-5,
+  )
 
 
 @pytest.mark.slow

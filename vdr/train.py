@@ -175,6 +175,8 @@ class _Trainer:
       if done % config.log.every_steps == 0 or saving:
         bar.note(self._tell(done, pending, streams))
         pending.clear()
+        if optimizer.must_roll_back(state["skips"], config.optimizer, done):
+          state = self._roll_back(done, state, saved)
       with self._rates.pause():
         self._look(done, state)
         if saving:
@@ -184,6 +186,33 @@ class _Trainer:
         saved.wait()
         print(f"stopped by SIGTERM after step {done}; the same command goes on")
         return
+
+  def _roll_back(
+    self,
+    done: int,
+    state: train_step.State,
+    saved: checkpoints.Checkpoints,
+  ) -> train_step.State:
+    """The state from before the steps that were not finite.
+
+    The count of steps and the place in the data stay where they are: other
+    batches come next.
+    """
+    skips = state["skips"]
+    before = [s for s in saved.steps() if s <= done - int(skips["in_a_row"])]
+    if before:
+      restored = saved.restore(self._fns.state, before[-1]).state
+    else:
+      key = validation.stream_key(self._config.seed, "init")
+      restored = self._fns.init(key)
+    if hosts.is_first():
+      came = f"the checkpoint of step {before[-1]}" if before else "the start"
+      print(f"step {done}: not finite any more; back to {came}")
+    again = {
+      "in_a_row": skips["in_a_row"] * 0,
+      "rollbacks": skips["rollbacks"] + 1,
+    }
+    return restored | {"skips": skips | again, "step": state["step"]}
 
   def _ahead(self, name: str) -> int:
     """Batches of a group that are kept ready."""
@@ -199,7 +228,6 @@ class _Trainer:
     fetched = jax.device_get(pending)
     last = fetched[-1]
     skips = last["skips"]
-    optimizer.check_skips(skips, self._config.optimizer, done)
     values = {
       "loss": np.mean([m["loss"] for m in fetched]),
       "gradient_norm": np.mean([m["gradient_norm"] for m in fetched]),

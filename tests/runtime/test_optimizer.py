@@ -287,10 +287,13 @@ def test_nothing_is_finite():
   assert bool(optimizer.all_finite({}))
 
 
-def test_too_many_skips_in_a_row_are_an_error(cfg):
-  cfg.max_skips = 3
-  skips = {"total": jnp.int32(9), "in_a_row": jnp.int32(2)}
-  optimizer.check_skips(skips, cfg, 5)
+def test_too_many_skips_in_a_row_lead_back_and_then_to_an_error(cfg):
+  cfg.max_skips, cfg.max_rollbacks = 3, 1
+  skips = {name: jnp.int32(0) for name in ("total", "in_a_row", "rollbacks")}
+  skips["in_a_row"] = jnp.int32(2)
+  assert not optimizer.must_roll_back(skips, cfg, 5)
   skips["in_a_row"] = jnp.int32(3)
+  assert optimizer.must_roll_back(skips, cfg, 5)
+  skips["rollbacks"] = jnp.int32(1)
   with pytest.raises(errors.UserError, match="3 steps in a row, up to step 5"):
-    optimizer.check_skips(skips, cfg, 5)
+    optimizer.must_roll_back(skips, cfg, 5)

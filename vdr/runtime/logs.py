@@ -9,6 +9,7 @@ saving its checkpoint: what was logged later than the checkpoint is dropped.
 import hashlib
 import importlib
 import json
+import logging
 import math
 import pathlib
 import time
@@ -63,6 +64,8 @@ class Logger:
     first = step + 1 if step else 0
     _drop_from(path / METRICS_NAME, first)
     self._file = (path / METRICS_NAME).open("a")
+    # It shows a NaN as one, and need not warn of each.
+    logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
     self._tensorboard = tensorboardX.SummaryWriter(
       str(path / "tensorboard"),
       purge_step=first,  # hides what an earlier start wrote from there on

@@ -271,11 +271,12 @@ def guard(ok: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
 
 
 def init_skips() -> dict[str, Int[Array, ""]]:
-  """Counts of steps that `guard` undid: in all, and in a row until now."""
-  return {
-    "total": jnp.zeros((), jnp.int32),
-    "in_a_row": jnp.zeros((), jnp.int32),
-  }
+  """Counts of steps that `guard` undid: in all, and in a row until now.
+
+  Also of how often training went back to a checkpoint because of them.
+  """
+  names = ("total", "in_a_row", "rollbacks")
+  return {name: jnp.zeros((), jnp.int32) for name in names}
 
 
 def count_skips(
@@ -286,15 +287,28 @@ def count_skips(
   return {
     "total": skips["total"] + bad,
     "in_a_row": (skips["in_a_row"] + 1) * bad,
+    "rollbacks": skips["rollbacks"],
   }
 
 
-def check_skips(skips: dict[str, Any], cfg: Config, step: int) -> None:
-  """Raises UserError after too many steps in a row that were not finite."""
+def must_roll_back(skips: dict[str, Any], cfg: Config, step: int) -> bool:
+  """Whether so many steps in a row were not finite that training goes back.
+
+  Args:
+    skips: the counts after a step.
+    cfg: of `configs/base.py:optimizer`.
+    step: steps done.
+
+  Raises:
+    UserError: it went back as often as it may.
+  """
   in_a_row = int(skips["in_a_row"])
-  if in_a_row >= cfg.max_skips:
+  if in_a_row < cfg.max_skips:
+    return False
+  if int(skips["rollbacks"]) >= cfg.max_rollbacks:
     raise errors.UserError(
       f"loss or gradients were not finite in {in_a_row} steps in a row, up to"
       f" step {step}; lower optimizer.learning_rate or optimizer.clip_norm, and"
       " start again: the last checkpoint is from before"
     )
+  return True
