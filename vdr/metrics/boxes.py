@@ -100,7 +100,7 @@ def mean_iou(
 def _area(boxes_yxyx: Float64[np.ndarray, "*b 4"]) -> Float64[np.ndarray, "*b"]:
   """Area, of which an inverted side has none."""
   sides = boxes_yxyx[..., 2:] - boxes_yxyx[..., :2]
-  return np.maximum(sides, 0.0).prod(axis=-1)
+  return np.asarray(np.maximum(sides, 0.0).prod(axis=-1))
 
 
 def _pixels(

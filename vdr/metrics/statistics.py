@@ -151,17 +151,19 @@ class Resampled:
     draws = draws[np.isfinite(draws)]  # draws of nothing but skipped clips
     if not np.isfinite(value) or not len(draws) or len(self.without_clip) < 2:
       return dataclasses.replace(NOTHING, value=value)
-    bias = _normal_score(draws, value)
+    # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
+    near = 1e-12 * np.abs(self.scores).max()
+    bias = _normal_score(draws, value, near)
     curve = _acceleration(of(self.without_clip), of(self.without_seed))
     shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
     low, high = np.quantile(draws, ends)
     # The same formula solved for the level that ends at 0.
-    at_zero = _normal_score(draws, 0.0) - bias
+    at_zero = _normal_score(draws, 0.0, near) - bias
     tail = special.ndtr(at_zero / max(1 + curve * at_zero, 1e-9) - bias)
     p_value = max(2 * min(tail, 1 - tail), 2 / (len(draws) + 1))
     return Estimate(
-      value, float(low), float(high), float(draws.std()), min(p_value, 1.0)
+      value, float(low), float(high), float(draws.std()), float(p_value)
     )
 
 
@@ -285,9 +287,10 @@ def _draw(
   return counts.reshape(rows, n).astype(np.float64)
 
 
-def _normal_score(draws: np.ndarray, value: float) -> float:
+def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
   """Where a value stands among the draws, in standard deviations."""
-  below = (draws < value).mean() + 0.5 * (draws == value).mean()
+  equal = np.abs(draws - value) <= near
+  below = ((draws < value) & ~equal).mean() + 0.5 * equal.mean()
   edge = 1 / (len(draws) + 1)
   return float(special.ndtri(np.clip(below, edge, 1 - edge)))
 
