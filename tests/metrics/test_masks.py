@@ -108,9 +108,10 @@ def test_rows():
   rows.check(masks.j_and_f, batch(0))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 def test_trackeval_agrees():
   pytest.importorskip("skimage")
-  pytest.importorskip("cv2")
+  pytest.importorskip("cv2", exc_type=ImportError)  # needs system libraries
   coco = pytest.importorskip("pycocotools.mask")
   module = pytest.importorskip("trackeval.metrics.j_and_f")
   rng = np.random.default_rng(0)

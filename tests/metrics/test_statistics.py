@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vdr.metrics import accumulators, statistics
 from vdr.metrics.accumulators import Final, Ratio
 
-SIMULATIONS = 300
+SIMULATIONS = 200
 
 
 def means(values):
@@ -234,9 +234,9 @@ def test_ten_thousand_draws_take_no_second():
   runs = {name: [means(rng.normal(size=512))] for name in "ab"}
   times = []
   for _ in range(3):
-    start = time.perf_counter()
+    start = time.process_time()
     statistics.bootstrap(runs).difference("a", "b")
-    times.append(time.perf_counter() - start)
+    times.append(time.process_time() - start)
   assert min(times) < 1.0
 
 
