@@ -44,6 +44,7 @@ setuptools.setup(
     "orbax-checkpoint>=0.11.20",
     "pillow>=10.1",
     "plotly>=6",
+    "scipy>=1.14",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.9",
     "tqdm>=4.66",
@@ -52,7 +53,17 @@ setuptools.setup(
     "tpu": ["jax[tpu]>=0.10.2"],
     "cuda": ["jax[cuda13]>=0.10.2"],
     # Released checkpoints in their official formats, and parity tests.
-    "interop": ["diffusers", "safetensors", "torch", "transformers"],
+    "interop": [
+      "diffusers",
+      "pycocotools",
+      "roma",
+      "safetensors",
+      "scikit-image",  # trackeval imports it undeclared
+      "torch",
+      "torchmetrics",
+      "trackeval",
+      "transformers",
+    ],
     "cluster": ["submitit"],
     "dev": [
       "basedpyright",

@@ -1,0 +1,311 @@
+"""How sure a score is, and whether two backbones differ.
+
+Backbones are compared on the same clips, so clips are drawn again with
+replacement, the same ones for all of them, and every score is computed anew
+from the rows of its `Ratio`. Probes fitted from several seeds are drawn, too.
+
+    drawn = statistics.bootstrap({"image": image_ratios, "video": video_ratios})
+    drawn.score("video")  # value, low, high
+    drawn.difference("video", "image")  # and a p-value
+    drawn.gain("video", "image", Goal(lower_is_better=True))
+    statistics.holm(p_values)  # of all that is claimed
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy import special
+
+from vdr.metrics import accumulators
+
+# Draws are made in pieces of so many numbers, to bound memory.
+PIECE = 2_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+  """Which way a metric is better, and from where on it says anything.
+
+  Attributes:
+    lower_is_better: whether it is an error.
+    chance: what knowing nothing scores (1 / classes; 0 for R²; the error of a
+      constant prediction). None: 0 for a score, and for an error unknown.
+  """
+
+  lower_is_better: bool = False
+  chance: float | None = None
+
+  def room(
+    self, base: Float[np.ndarray, "..."] | float
+  ) -> Float[np.ndarray, "..."] | float:
+    """What a gain over `base` is measured by.
+
+    How much better than chance it is; for an error without a known chance
+    level, the error itself.
+    """
+    if not self.lower_is_better:
+      return base - (self.chance or 0.0)
+    return base if self.chance is None else self.chance - base
+
+  def gain(
+    self,
+    new: Float[np.ndarray, "..."] | float,
+    base: Float[np.ndarray, "..."] | float,
+  ) -> Float[np.ndarray, "..."]:
+    """Relative gain of one score over another: 0.6 is 60 % better.
+
+    NaN where `base` is no better than chance.
+    """
+    better = base - new if self.lower_is_better else new - base
+    room = np.asarray(self.room(base), np.float64)
+    usable = room > 0
+    return np.where(usable, better / np.where(usable, room, 1.0), np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A number and how sure it is; all NaN where it has no value.
+
+  Attributes:
+    value: from all clips and seeds.
+    low: lower end of its confidence interval.
+    high: upper end.
+    error: its standard error.
+    p_value: two-sided, of the true value being 0.
+  """
+
+  value: float
+  low: float
+  high: float
+  error: float
+  p_value: float
+
+
+NOTHING = Estimate(*[float("nan")] * 5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resampled:
+  """Scores of all backbones, again and again.
+
+  Attributes:
+    names: the backbones.
+    scores: from all clips, a mean over seeds.
+    draws: the same from clips and seeds drawn with replacement.
+    without_clip: the same, each clip left out once.
+    without_seed: the same, each seed left out once; no rows if there is one.
+  """
+
+  names: tuple[str, ...]
+  scores: Float64[np.ndarray, " b"]
+  draws: Float64[np.ndarray, "r b"]
+  without_clip: Float64[np.ndarray, "n b"]
+  without_seed: Float64[np.ndarray, "s b"]
+
+  def score(self, name: str, level: float = 0.95) -> Estimate:
+    """The score of one backbone."""
+    index = self.names.index(name)
+    return self.estimate(lambda scores: scores[..., index], level)
+
+  def difference(self, new: str, base: str, level: float = 0.95) -> Estimate:
+    """The score of one backbone less that of another, on the same clips."""
+    i, j = self.names.index(new), self.names.index(base)
+    return self.estimate(lambda scores: scores[..., i] - scores[..., j], level)
+
+  def gain(
+    self, new: str, base: str, goal: Goal, level: float = 0.95
+  ) -> Estimate:
+    """Relative gain of one backbone over another.
+
+    It has no value where what it is divided by is within its own error of 0: a
+    backbone at chance level can be beaten by any percentage.
+    """
+    i, j = self.names.index(new), self.names.index(base)
+    room = self.estimate(lambda s: np.asarray(goal.room(s[..., j])), level)
+    if not room.low > 0:
+      return NOTHING
+    return self.estimate(lambda s: goal.gain(s[..., i], s[..., j]), level)
+
+  def estimate(
+    self, of: Callable[[np.ndarray], np.ndarray], level: float = 0.95
+  ) -> Estimate:
+    """Anything that follows from the scores, with a BCa interval.
+
+    Efron, "Better bootstrap confidence intervals" (1987): percentiles of the
+    draws, corrected for bias and for an error that changes with the value. The
+    p-value is 1 - the level at which the interval begins to hold 0.
+
+    Args:
+      of: from scores of all backbones (last axis) to the number.
+      level: how often the interval should hold the true value.
+
+    Returns:
+      The number with its interval. If all clips score alike the interval has no
+      width: resampling can't know of clips that were never seen.
+    """
+    value = float(of(self.scores))
+    draws = of(self.draws)
+    draws = draws[np.isfinite(draws)]  # draws of nothing but skipped clips
+    if not np.isfinite(value) or not len(draws) or len(self.without_clip) < 2:
+      return dataclasses.replace(NOTHING, value=value)
+    # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
+    near = 1e-12 * np.abs(self.scores).max()
+    bias = _normal_score(draws, value, near)
+    curve = _acceleration(of(self.without_clip), of(self.without_seed))
+    shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
+    low, high = np.quantile(draws, ends)
+    # The same formula solved for the level that ends at 0.
+    at_zero = _normal_score(draws, 0.0, near) - bias
+    tail = special.ndtr(at_zero / max(1 + curve * at_zero, 1e-9) - bias)
+    p_value = max(2 * min(tail, 1 - tail), 2 / (len(draws) + 1))
+    return Estimate(
+      value, float(low), float(high), float(draws.std()), float(p_value)
+    )
+
+
+def bootstrap(
+  runs: Mapping[str, Sequence[accumulators.Ratio]],
+  num_draws: int = 10_000,
+  seed: int = 0,
+) -> Resampled:
+  """Scores of backbones on clips and seeds drawn with replacement.
+
+  Clips and seeds are drawn independently of each other, the same for all
+  backbones; with crossed data that errs on the safe side (Owen, "The pigeonhole
+  bootstrap", 2007). Of s seeds s - 1 are drawn, which makes their variance
+  unbiased (Rao & Wu 1988); still, two or three seeds say little about seeds.
+
+  Args:
+    runs: for each backbone the same score of its runs, one for each seed; all
+      have the same clips in the same order, and the same number of seeds.
+    num_draws: how many times.
+    seed: of the draws.
+
+  Returns:
+    What intervals and p-values are computed from.
+
+  Raises:
+    ValueError: the runs don't fit each other.
+  """
+  numerator, denominator, final = _stack(runs)
+  n, b, s, k = numerator.shape
+  score = functools.partial(_scores, final=final)
+  parts = np.stack([numerator, denominator], axis=1).reshape(n, -1)
+  rng, draws = np.random.default_rng(seed), []
+  with np.errstate(invalid="ignore"):
+    for start in range(0, num_draws, max(PIECE // n, 1)):
+      rows = min(max(PIECE // n, 1), num_draws - start)
+      sums = (_draw(rng, rows, n, n) @ parts).reshape(rows, 2, b, s, k)
+      by_seed = score(sums[:, 0], sums[:, 1])
+      seeds = _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1)
+      draws.append((by_seed * seeds[:, None]).sum(axis=-1))
+    total, weight = numerator.sum(axis=0), denominator.sum(axis=0)
+    by_seed = score(total, weight)
+    # A difference of nearly equal weights may be less than 0 by rounding.
+    left = np.maximum(weight - denominator, 0.0)
+    without_clip = score(total - numerator, left).mean(axis=-1)
+  rest = by_seed.sum(axis=-1)[:, None] - by_seed
+  return Resampled(
+    names=tuple(runs),
+    scores=by_seed.mean(axis=-1),
+    draws=np.concatenate(draws),
+    without_clip=without_clip,
+    without_seed=(rest / max(s - 1, 1)).T[: s if s > 1 else 0],
+  )
+
+
+def holm(p_values: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
+  """p-values of several claims, corrected so that none is made by chance.
+
+  Holm, "A simple sequentially rejective multiple test procedure" (1979).
+
+  Args:
+    p_values: of each claim; NaN is no claim, and stays NaN.
+
+  Returns:
+    Corrected p-values, in the same order.
+  """
+  corrected = np.full(len(p_values), np.nan)
+  claims = np.flatnonzero(~np.isnan(p_values))
+  order = claims[np.argsort(p_values[claims], kind="stable")]
+  factors = np.arange(len(order), 0, -1)
+  steps = np.maximum.accumulate(factors * p_values[order].astype(np.float64))
+  corrected[order] = np.minimum(steps, 1.0)
+  return corrected
+
+
+def _stack(
+  runs: Mapping[str, Sequence[accumulators.Ratio]],
+) -> tuple[np.ndarray, np.ndarray, accumulators.Final]:
+  """Numerators and denominators [clips, backbones, seeds, parts]."""
+  ratios = [ratio for several in runs.values() for ratio in several]
+  shapes = {ratio.numerator.shape for ratio in ratios}
+  seeds = {len(several) for several in runs.values()}
+  finals = {ratio.final for ratio in ratios}
+  if max(len(shapes), len(seeds), len(finals)) != 1 or not ratios:
+    raise ValueError(
+      "runs must be of one score with the same clips and number of seeds, not "
+      f"shapes {sorted(shapes)} and {sorted(seeds)} seeds"
+    )
+  n = ratios[0].num_clips
+  if not n:
+    raise ValueError("there are no clips")
+  shape = (len(runs), seeds.pop(), n, -1)
+  numerator, denominator = (
+    np.moveaxis(np.stack(rows).reshape(shape), 2, 0)
+    for rows in (
+      [ratio.numerator for ratio in ratios],
+      [ratio.denominator for ratio in ratios],
+    )
+  )
+  return numerator, denominator, finals.pop()
+
+
+def _scores(
+  numerator: Float64[np.ndarray, "*r k"],
+  denominator: Float64[np.ndarray, "*r k"],
+  final: accumulators.Final,
+) -> Float64[np.ndarray, "*r"]:
+  """Scores from sums: the mean over parts that have a weight."""
+  weighed = denominator > 0
+  parts = accumulators.finish(numerator, denominator, final)
+  total = np.where(weighed, parts, 0.0).sum(axis=-1)
+  count = weighed.sum(axis=-1)
+  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _draw(
+  rng: np.random.Generator, rows: int, n: int, size: int
+) -> Float64[np.ndarray, "rows n"]:
+  """How often each of n was drawn, `size` times with replacement, per row."""
+  drawn = rng.integers(0, n, (rows, size)) + n * np.arange(rows)[:, None]
+  counts = np.bincount(drawn.ravel(), minlength=rows * n)
+  return counts.reshape(rows, n).astype(np.float64)
+
+
+def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
+  """Where a value stands among the draws, in standard deviations."""
+  equal = np.abs(draws - value) <= near
+  below = ((draws < value) & ~equal).mean() + 0.5 * equal.mean()
+  edge = 1 / (len(draws) + 1)
+  return float(special.ndtri(np.clip(below, edge, 1 - edge)))
+
+
+def _acceleration(*left_out: np.ndarray) -> float:
+  """How the standard error changes with the value, from jackknifes.
+
+  With several factors, here clips and seeds, their influences are pooled as for
+  independent samples (Davison & Hinkley, "Bootstrap methods", 1997, eq. 5.28).
+  """
+  cubes = squares = 0.0
+  for scores in left_out:
+    scores = scores[np.isfinite(scores)]
+    if len(scores) > 1:
+      influence = (len(scores) - 1) * (scores.mean() - scores) / len(scores)
+      cubes += float((influence**3).sum())
+      squares += float((influence**2).sum())
+  return cubes / (6 * squares**1.5) if squares > 0 else 0.0
