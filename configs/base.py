@@ -102,6 +102,8 @@ def source() -> ConfigDict:
       split="train",  # physics, tfds: the split to read
       weight=1.0,  # share in a mixture, relative to the other sources
       fields=("video",),  # of vdr/data/schema.py: what to read
+      # One text for each item (vdr/data/text.py); {split} becomes the split.
+      text="",  # .npz of embedded texts
       # Folders of videos or images.
       index="",  # file of lines `path label`, or .csv; "": class sub-folders
       decode_timeout_s=30.0,  # seconds a decode may take before it is killed
@@ -251,6 +253,7 @@ def sample() -> ConfigDict:
       height=0,  # pixels; 0: as trained
       width=0,  # pixels; 0: as trained
       label=-1,  # class of all; -1: class i for sample i, if there are classes
+      text="",  # .npz of embedded texts for samples 0, 1, …, then from 0 again
       fps=8.0,  # frames per second of the animations
       scale=0,  # integer enlargement of each pixel; 0: up to ~128 px wide
       files="png",  # each sample's own: png (clips: mp4) | npy | none
@@ -270,6 +273,7 @@ def train() -> ConfigDict:
   """How long a diffusion model is trained, and on what (vdr/train.py)."""
   return ConfigDict(
     dict(
+      label="label",  # field of the classes, for model.num_classes > 0
       budget="steps",  # steps | tokens | flops: what amount counts
       amount=100_000.0,  # steps, latent tokens, or FLOPs of the model
       validate_every_steps=1000,  # steps from one validation to the next; 0: no

@@ -78,16 +78,37 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(mixed):
   assert int(state["step"]) == 1  # its batch is gone all the same
 
 
-def test_every_token_counts_alike():
-  """Weights are those of latent frames, and sum to one over all groups."""
-  cfg = training.config()
-  task = train_step._Task(
+def make_task(cfg):
+  return train_step._Task(
     train_step.resolve_model(cfg, cfg.tokenizer),
     cfg.tokenizer,
     cfg.optimizer,
     train_step.objectives.Objective.from_config(cfg.diffusion),
     optax.identity(),
   )
+
+
+def test_class_and_text_are_dropped_together():
+  cfg = training.config(
+    model__num_classes=8, model__text_dim=4, model__condition_dropout=0.5
+  )
+  mask = jnp.ones((2, 3), bool).at[1, 2].set(False)
+  given = make_task(cfg)._condition(
+    {
+      "drop": jnp.array([0.4, 0.6]),
+      "label": jnp.array([5, 6]),
+      "text": jnp.ones((2, 3, 4)),
+      "text_mask": mask,
+    }
+  )
+  np.testing.assert_array_equal(given["labels"], [-1, 6])
+  np.testing.assert_array_equal(given["text_mask"], [[False] * 3, mask[1]])
+
+
+def test_every_token_counts_alike():
+  """Weights are those of latent frames, and sum to one over all groups."""
+  cfg = training.config()
+  task = make_task(cfg)
   _, tokenizer_params = training.built(cfg)
   batch = training.batch(cfg)
   batch["images"]["clip_valid"][0] = False
@@ -121,6 +142,8 @@ def test_both_models_take_as_many_tokens_a_step():
     (dict(data__batch_size=0, images__batch_size=0), "are 0"),
     (dict(data__sources__main__num_frames=16), "4k \\+ 1"),
     (dict(data__sources__main__height=30), "height"),
+    (dict(model__num_classes=8), "add it to data.sources.main.fields"),
+    (dict(model__text_dim=4), "name their file in data.sources.main.text"),
   ),
 )
 def test_parts_that_do_not_fit_are_refused(fields, words):

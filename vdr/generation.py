@@ -48,6 +48,7 @@ class Generator:
     keys: Key[Array, " num"],
     video_shape: tuple[int, int, int],
     labels: Int[Array, " num"] | None = None,
+    text: tuple[Array, Array] | None = None,
   ) -> UInt8[Array, "num t h w 3"]:
     """Samples as many clips as there are keys.
 
@@ -57,9 +58,13 @@ class Generator:
       keys: `[num]`, one for each clip; nothing else about it is random.
       video_shape: frames, height and width; one frame is an image.
       labels: classes, if the model knows any; None: the null class.
+      text: embeddings `[num l e]` and mask `[num l]`, if the model knows texts;
+        None: no text.
     """
     shape = tokenizer.latent_shape(self._tokenizer, *video_shape)
-    return self._generate(params, tokenizer_params, keys, labels, shape=shape)
+    return self._generate(
+      params, tokenizer_params, keys, labels, text, shape=shape
+    )
 
   def _run(
     self,
@@ -67,13 +72,14 @@ class Generator:
     tokenizer_params: PyTree,
     keys: Key[Array, " num"],
     labels: Array | None,
+    text: tuple[Array, Array] | None,
     shape: tuple[int, ...],
   ) -> Array:
     pairs = jax.vmap(jax.random.split)(keys)
     noise = samplers.draw_noise(pairs[:, 0], shape)
 
-    def denoise(x, noise_level, before, labels):
-      condition = {"labels": labels} if self._model.num_classes else {}
+    def denoise(x, noise_level, before, given):
+      condition = dict(given)
       if self._model.self_conditioning:
         condition["self_condition"] = before
       prediction, _ = dit.apply(
@@ -82,12 +88,17 @@ class Generator:
       assert prediction is not None  # no layers were asked for
       return prediction
 
+    given = {}
+    if labels is not None:
+      given["labels"] = labels
+    if text is not None:
+      given |= {"text": text[0], "text_mask": text[1]}
     unconditional = None
-    if self._model.num_classes:
-      unconditional = functools.partial(denoise, labels=None)
+    if self._model.num_classes or self._model.text_dim:
+      unconditional = functools.partial(denoise, given={})
     latents = self._sampler.sample(
       self._objective,
-      functools.partial(denoise, labels=labels),
+      functools.partial(denoise, given=given),
       noise,
       unconditional_fn=unconditional,
       keys=pairs[:, 1],

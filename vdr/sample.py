@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vdr import draw, generation, media, trained
+from vdr.data import text as text_lib
 from vdr.models import tokenizer
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
@@ -40,9 +41,10 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   shape = _video_shape(cfg, model)
   tokenizer.latent_shape(model.tokenizer, *shape)  # refuses what does not fit
   labels = _labels(cfg, model.model.num_classes)
+  text = _text(cfg, model.model.text_dim)
   path = pathlib.Path(workdir).expanduser()
   hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
-  samples = _draw(config, model, shape, labels)
+  samples = _draw(config, model, shape, labels, text)
   hosts.first_does(lambda: _write(config, path, model, samples, labels))
 
 
@@ -89,11 +91,25 @@ def _labels(cfg: Config, num_classes: int) -> np.ndarray | None:
   return np.arange(cfg.num, dtype=np.int32) % num_classes
 
 
+def _text(cfg: Config, text_dim: int) -> tuple[np.ndarray, np.ndarray] | None:
+  """Embedded texts and their mask; None for none."""
+  if not cfg.text:
+    return None
+  text, mask = text_lib.load(cfg.text)
+  if text.shape[-1] != text_dim:
+    raise errors.UserError(
+      f"sample.text={cfg.text} has {text.shape[-1]} channels; the model was"
+      f" trained with {text_dim}"
+    )
+  return text, mask
+
+
 def _draw(
   config: Config,
   model: trained.Trained,
   shape: tuple[int, int, int],
   labels: np.ndarray | None,
+  text: tuple[np.ndarray, np.ndarray] | None,
 ) -> np.ndarray:
   cfg = config.sample
   generator = generation.Generator(
@@ -106,9 +122,13 @@ def _draw(
       # The last batch is filled up: one shape, one compilation.
       index = np.arange(start, start + cfg.batch_size)
       chosen = None if labels is None else jnp.asarray(labels[index % cfg.num])
+      texts = None
+      if text is not None:
+        row = index % len(text[0])
+        texts = jnp.asarray(text[0][row]), jnp.asarray(text[1][row])
       keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
       batch = generator(
-        model.params, model.tokenizer_params, keys, shape, chosen
+        model.params, model.tokenizer_params, keys, shape, chosen, texts
       )
       batches.append(np.asarray(batch))
       bar.advance(min(cfg.batch_size, cfg.num - start))

@@ -158,7 +158,8 @@ class _Trainer:
     self._rates.start(first)
     for step in range(first, num_steps):
       batch = {
-        name: validation.step_fields(next(s)) for name, s in streams.items()
+        name: validation.step_fields(config, next(s))
+        for name, s in streams.items()
       }
       self._profiler.before(step + 1)
       state, metrics = self._fns.update(

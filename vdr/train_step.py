@@ -113,6 +113,7 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
     mesh_lib.check_batch_size(
       mesh, cfg.batch_size, config.optimizer.accumulation_steps
     )
+  _check_conditions(config)
   model_cfg = resolve_model(config, tokenizer_cfg)
   tokens, step_flops = _cost(config, model_cfg, shapes)
   num_steps = _num_steps(config.train, tokens, step_flops)
@@ -229,6 +230,8 @@ class _Task:
       }
       if "label" in group:
         rows[name]["label"] = group["label"]
+      if "text" in group:
+        rows[name] |= {k: group[k] for k in ("text", "text_mask")}
     total = sum(jnp.sum(group["weight"]) for group in rows.values())
     for group in rows.values():
       group["weight"] = group["weight"] / jnp.maximum(total, 1.0)
@@ -310,11 +313,34 @@ class _Task:
     return jnp.where(given[:, None, None, None, None], clean, 0.0)
 
   def _condition(self, group: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """Labels, some of them dropped for classifier-free guidance."""
-    if not self.model_cfg.num_classes:
-      return {}
+    """Class and text; both are dropped at once, for guidance."""
     dropped = group["drop"] < self.model_cfg.condition_dropout
-    return {"labels": jnp.where(dropped, -1, group["label"])}
+    condition = {}
+    if self.model_cfg.num_classes:
+      condition["labels"] = jnp.where(dropped, -1, group["label"])
+    if self.model_cfg.text_dim:
+      condition["text"] = group["text"]
+      condition["text_mask"] = group["text_mask"] & ~dropped[:, None]
+    return condition
+
+
+def _check_conditions(config: Config) -> None:
+  """Raises UserError if a source lacks what the model is conditioned on."""
+  label = config.train.label
+  for group, cfg in groups(config).items():
+    for name, source in cfg.sources.items():
+      place = f"{GROUPS[group]}.sources.{name}"
+      if config.model.num_classes and label not in source.fields:
+        raise errors.UserError(
+          f"model.num_classes={config.model.num_classes} needs the classes"
+          f" train.label={label!r}: add it to {place}.fields, or set"
+          " num_classes to 0"
+        )
+      if config.model.text_dim and not source.text:
+        raise errors.UserError(
+          f"model.text_dim={config.model.text_dim} needs embedded texts: name"
+          f" their file in {place}.text, or set text_dim to 0"
+        )
 
 
 def _cost(

@@ -61,7 +61,9 @@ class Validation:
       for stream in streams.values():
         stack.callback(stream.close)
       for _ in range(config.train.validation_batches):
-        yield {name: step_fields(next(s)) for name, s in fetched.items()}
+        yield {
+          name: step_fields(config, next(s)) for name, s in fetched.items()
+        }
 
 
 def bucket_means(sums: dict[str, np.ndarray], prefix: str) -> dict[str, float]:
@@ -104,10 +106,15 @@ def open_loader(
   )
 
 
-def step_fields(batch: prefetch.DeviceBatch) -> dict[str, jax.Array]:
-  """What a step reads of a batch."""
-  known = ("video", "latents", "clip_valid", "label")
-  return {name: batch.arrays[name] for name in known if name in batch.arrays}
+def step_fields(
+  config: Config, batch: prefetch.DeviceBatch
+) -> dict[str, jax.Array]:
+  """What a step reads of a batch; the class is `label`, whatever it was."""
+  known = ("video", "latents", "clip_valid", "text", "text_mask")
+  found = {name: batch.arrays[name] for name in known if name in batch.arrays}
+  if config.model.num_classes:
+    found["label"] = batch.arrays[config.train.label]
+  return found
 
 
 def stream_key(seed: int, name: str) -> jax.Array:

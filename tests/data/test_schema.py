@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vdr.data import schema
 from vdr.runtime import errors
 
-AXES = {"t": 5, "h": 6, "w": 8, "o": 2, "n": 7, "b": 4}
+AXES = dict(t=5, h=6, w=8, o=2, n=7, b=4, k=2, i=3, j=3, c=16, l=9, e=12)
 
 
 def example(batched=False, fields=schema.FIELDS):

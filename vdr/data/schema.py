@@ -7,7 +7,7 @@ of the others it knows and was asked for. Conventions of cameras, rasters and
 boxes are those of `vdr.geometry`.
 
 Axes: t frames, h and w pixels, o objects (0 is the main one), n points; k i j c
-frames, rows, columns and channels of latents.
+frames, rows, columns and channels of latents, l tokens and e channels of text.
 """
 
 import dataclasses
@@ -87,6 +87,9 @@ FIELDS: dict[str, Field] = {
   "points_object": Field(
     "n", "int32", "Object that carries the point; -1 is the ground."
   ),
+  # Embedded text, for models that are conditioned on it.
+  "text": Field("l e", "float32", "Of a text encoder; anything where masked."),
+  "text_mask": Field("l", "bool", "True where there is text."),
   # What a tokenizer made of the pixels, for sources of kind latents.
   "latents": Field("k i j c", "float32", "Posterior mean, not normalised."),
   "latents_std": Field("k i j c", "float32", "Posterior standard deviation."),

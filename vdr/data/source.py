@@ -67,4 +67,9 @@ def open_source(cfg: ml_collections.ConfigDict) -> Source:
         f"source kind {cfg.kind!r} is unknown; choose from physics,"
         " video_folder, image_folder, tfds, latents"
       )
-  return Kind(cfg)
+  opened = Kind(cfg)
+  if cfg.text:
+    from vdr.data.text import WithText
+
+    opened = WithText(opened, cfg.text.replace("{split}", cfg.split))
+  return opened

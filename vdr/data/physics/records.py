@@ -35,7 +35,7 @@ COMPRESSED = ("depth_mm", "normals_127", "segmentation")
 ZLIB_LEVEL = 1
 
 _LABELS = tuple(clip.CLASS_NAMES)
-# What the loader, a folder's labels, a crop or a tokenizer add to a clip.
+# What the loader, a folder's labels, a crop, a tokenizer or a text encoder add.
 _NOT_STORED = (
   "clip_valid",
   "clip_index",
@@ -45,6 +45,8 @@ _NOT_STORED = (
   "crop_affine",
   "latents",
   "latents_std",
+  "text",
+  "text_mask",
 )
 FIELDS = tuple(name for name in schema.FIELDS if name not in _NOT_STORED)
 

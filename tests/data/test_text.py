@@ -1,0 +1,58 @@
+"""Text embeddings beside clips."""
+
+import numpy as np
+import pytest
+
+from tests.data import fakes
+from vdr.data import loader, text
+from vdr.runtime import errors
+
+
+@pytest.fixture
+def file(tmp_path):
+  rng = np.random.default_rng(0)
+  arrays = {
+    "text": rng.normal(size=(6, 3, 4)),
+    "mask": rng.random((6, 3)) < 0.5,
+  }
+  np.savez(tmp_path / "text.npz", **arrays)
+  return tmp_path / "text.npz", arrays
+
+
+def test_each_clip_has_its_own_text(file):
+  path, arrays = file
+  cfg = loader_config()
+  source = text.WithText(fakes.Fake(6), str(path))
+  with loader.Loader(
+    cfg, seed=0, num_workers=0, sources={"main": source}
+  ) as batches:
+    for batch in batches:
+      rows = batch["clip_index"]
+      np.testing.assert_array_equal(
+        batch["text"], arrays["text"][rows].astype(np.float32)
+      )
+      np.testing.assert_array_equal(batch["text_mask"], arrays["mask"][rows])
+
+
+def loader_config():
+  from configs import base
+
+  cfg = base.loader()
+  cfg.update(batch_size=3, num_epochs=1)
+  return cfg
+
+
+def test_text_without_a_mask_is_all_text(tmp_path):
+  np.savez(tmp_path / "t.npz", text=np.zeros((2, 3, 4)))
+  assert text.load(tmp_path / "t.npz")[1].all()
+
+
+def test_what_does_not_fit_is_refused(file, tmp_path):
+  path, _ = file
+  with pytest.raises(errors.UserError, match="6 texts, and the source 5"):
+    text.WithText(fakes.Fake(5), str(path))
+  with pytest.raises(errors.UserError, match="no text embeddings"):
+    text.load(tmp_path / "none.npz")
+  np.savez(tmp_path / "flat.npz", text=np.zeros((2, 3)))
+  with pytest.raises(errors.UserError, match="they must be"):
+    text.load(tmp_path / "flat.npz")
