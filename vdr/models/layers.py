@@ -88,7 +88,13 @@ class Linear(nnx.Module):
     if part is not None:
       kernel = jax.lax.index_in_dim(kernel, part, self.num_in, keepdims=False)
       bias = bias if bias is None else bias[part]
-    y = jnp.tensordot(x, kernel.astype(x.dtype), axes=self.num_in)
+    # Rows are one axis: over several, XLA's gradient of the kernel transposes
+    # what comes in through memory, which takes as long as the product on a CPU.
+    rows, ins = x.shape[: -self.num_in], x.shape[-self.num_in :]
+    y = jnp.tensordot(
+      x.reshape(-1, *ins), kernel.astype(x.dtype), axes=self.num_in
+    )
+    y = y.reshape(*rows, *y.shape[1:])
     return y if bias is None else y + lead(bias.astype(x.dtype), y.ndim)
 
 
