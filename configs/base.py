@@ -36,6 +36,7 @@ def default() -> ConfigDict:
       latents=latents(),
       train=train(),
       sample=sample(),
+      evaluate=evaluate(),
       optimizer=optimizer(),
       mesh=mesh(),
       checkpoint="",  # path of a run or one of its checkpoints, to read from
@@ -257,6 +258,34 @@ def sample() -> ConfigDict:
       fps=8.0,  # frames per second of the animations
       scale=0,  # integer enlargement of each pixel; 0: up to ~128 px wide
       files="png",  # each sample's own: png (clips: mp4) | npy | none
+    )
+  )
+
+
+def evaluate() -> ConfigDict:
+  """Probes on the frozen features of config.checkpoint (vdr/evaluate.py)."""
+  return ConfigDict(
+    dict(
+      tasks=(),  # of vdr/tasks; each gets a folder with its result
+      backbone="checkpoint",  # checkpoint | random | latents | pixels | isolated
+      which="ema",  # parameters: ema | params | ema/DECAY
+      # Where features are read: every layer at every noise level is a cell.
+      layers=(),  # 0: embedded tokens … depth; (): two thirds of the depth
+      noise_levels=(0.1,),  # 0 clean … 1 pure noise
+      draws=1,  # of noise; features are their mean
+      frames="auto",  # what a feature frame is: auto | clip | every | latent
+      # Beside every score, each with probes of its own (vdr/controls.py).
+      controls=("random", "latents", "isolated", "frozen", "blind"),
+      splits=dict(  # of the source
+        train="train",  # probes are fitted to it
+        select="select",  # hyper-parameters and cells are chosen on it
+        test="test",  # all that is reported
+      ),
+      num_clips=dict(  # the first ones of each split; 0: all
+        train=0,
+        select=0,
+        test=0,
+      ),
     )
   )
 

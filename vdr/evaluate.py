@@ -1,0 +1,333 @@
+"""The `evaluate` verb: frozen features → probes → one result for each task.
+
+A work directory gets, for each task, a folder with `result.json`, `clips.npz`
+(see `vdr.results`) and pictures of predictions beside the truth. Finished tasks
+are not run again.
+"""
+
+import dataclasses
+import os
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vdr import controls as controls_lib
+from vdr import features, probing, results, trained
+from vdr import tasks as tasks_lib
+from vdr.data import source as source_lib
+from vdr.metrics import statistics
+from vdr.probes import make
+from vdr.runtime import errors, plain_configs, versions
+from vdr.runtime import workdir as workdirs
+from vdr.tasks import Task, task
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+
+SECTIONS = ("data", "evaluate", "probe", "checkpoint")  # they decide
+
+SELF = "backbone"  # in clips.npz
+
+
+class _Found(NamedTuple):
+  """One backbone with one view in one task."""
+
+  about: dict[str, Any]
+  probed: probing.Probed
+
+
+def run(config: Config, workdir: str | os.PathLike) -> None:
+  """Evaluates what is not there yet.
+
+  Raises:
+    UserError: the config can't be carried out.
+  """
+  cfg = config.evaluate
+  controls = controls_lib.named(tuple(cfg.controls))
+  model = trained.load(config.checkpoint, cfg.which)
+  _check_clips(config, model)
+  tasks = _tasks(config)
+  backbone = features.build(cfg.backbone, model)
+  backbone.resolve(_spec(cfg, backbone))
+  path = workdirs.claim(workdir, config, SECTIONS)
+  workdirs.remove_leftovers(path)
+  missing = [t for t in tasks if not (path / t.name / results.NAME).exists()]
+  for is_image in (True, False):
+    group = [t for t in missing if t.is_image == is_image]
+    if group:
+      _Evaluation(config, path, model, group).run(controls)
+  for one in tasks:
+    print(_line(results.read(path / one.name)))
+
+
+def _tasks(config: Config) -> list[Task]:
+  if not config.evaluate.tasks:
+    raise errors.UserError(
+      f"evaluate.tasks is empty; name some of {', '.join(tasks_lib.TASKS)}"
+    )
+  (name, *more) = sorted(config.data.sources)
+  if more:
+    raise errors.UserError(
+      f"data.sources has {', '.join((name, *more))}: tasks take their clips from"
+      " one source"
+    )
+  source = config.data.sources[name].copy_and_resolve_references()
+  with source.unlocked():
+    source.split = config.evaluate.splits.train
+  names = source_lib.open_source(source).class_names
+  return [
+    tasks_lib.make(task_name, names, source.num_frames)
+    for task_name in config.evaluate.tasks
+  ]
+
+
+def _check_clips(config: Config, model: trained.Trained) -> None:
+  """Refuses clips of another size than those of training."""
+  (source,) = list(config.data.sources.values())[:1]
+  (seen,) = list(model.config.data.sources.values())[:1]
+  for name in ("height", "width"):
+    if source[name] != seen[name]:
+      raise errors.UserError(
+        f"data.sources.*.{name}={source[name]}, but the model was trained on"
+        f" {seen[name]} pixels; set it to that"
+      )
+
+
+def _spec(cfg: Config, backbone: features.Backbone) -> features.FeatureSpec:
+  """Where features are read: the config's places, or two thirds of the depth.
+
+  Two thirds is about where arXiv 2502.07001 finds the best layer.
+  """
+  layers = tuple(cfg.layers) or (round(2 * backbone.layers / 3),)
+  return features.FeatureSpec(
+    layers=layers,
+    noise_levels=tuple(cfg.noise_levels),
+    draws=cfg.draws,
+    frames=cfg.frames,
+  )
+
+
+class _Evaluation:
+  """Tasks that look at the same clips, or at the same images of them."""
+
+  def __init__(
+    self,
+    config: Config,
+    path: pathlib.Path,
+    model: trained.Trained,
+    tasks: list[Task],
+  ):
+    self._config, self._path, self._model = config, path, model
+    self._source = probing.Source(config, tasks)
+    self._is_image = tasks[0].is_image
+    (self._clips,) = config.data.sources.values()
+    self._plan = make.plan(config.probe, config.seed)
+    self._train = {t.name: self._source.train_targets(t) for t in tasks}
+    self._start = time.perf_counter()
+
+  def run(self, controls: list[controls_lib.Control]) -> None:
+    cfg, tasks = self._config.evaluate, self._source.tasks
+    backbone = features.build(cfg.backbone, self._model)
+    spec = backbone.resolve(_spec(cfg, backbone))
+    found = self._probe(backbone, spec, "clip", cfg.backbone)
+    beside: dict[str, dict[str, _Found]] = {t.name: {} for t in tasks}
+    for control in controls:
+      if self._is_image and control.is_for_clips:
+        continue
+      # Where the backbone itself is best: the same probe and budget.
+      kind = cfg.backbone if control.kind == "checkpoint" else control.kind
+      other = features.build(kind, self._model, control.seed)
+      by_place: dict[tuple, list[Task]] = {}
+      for one in tasks:
+        probed = found[one.name].probed
+        best = probed.cells[probed.best]
+        place = (best.layer, best.noise_level) if other.layers else (0, None)
+        by_place.setdefault(place, []).append(one)
+      for place, some in by_place.items():
+        at = _at(spec, place)
+        for name, one in self._probe(
+          other, at, control.view, control.name, some
+        ).items():
+          beside[name][control.name] = one
+    test = self._test_targets()
+    for one in tasks:
+      self._write(one, found[one.name], beside[one.name], test)
+
+  def _probe(
+    self,
+    backbone: features.Backbone,
+    spec: features.FeatureSpec,
+    view: str,
+    label: str,
+    tasks: list[Task] | None = None,
+  ) -> dict[str, _Found]:
+    clips = self._clips
+    extraction = probing.extract(
+      self._source,
+      backbone,
+      spec,
+      view,
+      self._plan,
+      clips.num_frames,
+      self._is_image,
+      label,
+    )
+    shape = task.Shape(
+      1 if self._is_image else clips.num_frames,
+      clips.height,
+      clips.width,
+      extraction.frame_times,
+    )
+    return {
+      one.name: _Found(
+        backbone.about | {"view": view},
+        probing.probe(
+          one,
+          extraction,
+          self._config.probe,
+          shape,
+          self._plan,
+          self._train[one.name],
+          label=f"{one.name}, {label}",
+        ),
+      )
+      for one in (self._source.tasks if tasks is None else tasks)
+    }
+
+  def _test_targets(self) -> dict[str, np.ndarray]:
+    parts = [
+      self._source.targets(batch) for batch in self._source.batches("test")
+    ]
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+  def _write(
+    self,
+    one: Task,
+    found: _Found,
+    beside: dict[str, _Found],
+    test: dict[str, np.ndarray],
+  ) -> None:
+    """The result of one task, once everything about it is known."""
+    probed, primary = found.probed, one.primary
+    blind = probing.blind(one, self._train[one.name], _own(one, test))
+    runs = {k: v[probed.best] for k, v in probed.runs.items()}
+    seeds = len(runs[primary])
+    goal = one.goal
+    if goal.chance is None:  # who sees nothing knows as much
+      goal = dataclasses.replace(goal, chance=blind[primary].score())
+    clips = {f"{SELF}/{k}": v for k, v in runs.items()}
+    controls = {}
+    others = {
+      name: (other.about, other.probed, controls_lib.CONTROLS[name].title)
+      for name, other in beside.items()
+    }
+    for name, (about, other, title) in others.items():
+      own = {k: v[other.best] for k, v in other.runs.items()}
+      clips |= {f"{name}/{k}": v for k, v in own.items()}
+      controls[name] = _control(title, about, other, runs, own, one, goal)
+    if controls_lib.BLIND in self._config.evaluate.controls:
+      own = {k: [v] * seeds for k, v in blind.items()}
+      clips |= {f"{controls_lib.BLIND}/{k}": v for k, v in own.items()}
+      controls[controls_lib.BLIND] = _control(
+        "no input at all", {"kind": "blind"}, None, runs, own, one, goal
+      )
+    result = {
+      "schema_version": 1,
+      "task": one.name,
+      "title": one.title,
+      "primary": primary,
+      "lower_is_better": goal.lower_is_better,
+      "chance": goal.chance,
+      "backbone": found.about,
+      "checkpoint": str(self._config.checkpoint),
+      "split": self._config.evaluate.splits.test,
+      "n": self._source.num_clips,
+      "skipped": self._source.skipped,
+      "seeds": list(self._plan.seeds),
+      "method": results.METHOD,
+      "cells": [_cell(probed, i) for i in range(len(probed.cells))],
+      "best": probed.best,
+      "controls": controls,
+      "config": plain_configs.to_json(self._config),
+      "versions": versions.collect(
+        jax.devices()[0].device_kind, jax.device_count(), jax.process_count()
+      ),
+      "seconds": round(time.perf_counter() - self._start, 1),
+    }
+    results.write(self._path / one.name, result, clips)
+
+
+def _own(one: Task, targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """One task's targets of those of all."""
+  prefix = f"{one.name}/"
+  return {
+    k.removeprefix(prefix): v
+    for k, v in targets.items()
+    if k.startswith(prefix) or k == "clip_valid"
+  }
+
+
+def _cell(probed: probing.Probed, index: int) -> dict[str, Any]:
+  """A cell as results have it: every metric with its interval."""
+  cell, hyper = probed.cells[index], probed.hypers[index]
+  found = {
+    "layer": cell.layer,
+    "noise_level": cell.noise_level,
+    "log_snr": cell.log_snr,
+    "learning_rate": hyper[0] if hyper else None,
+    "weight_decay": hyper[1] if hyper else None,
+    "select": probed.select[index],
+    "test": {
+      name: results.estimate(runs[index]) for name, runs in probed.runs.items()
+    },
+  }
+  return found | ({} if cell.frame is None else {"frame": cell.frame})
+
+
+def _control(
+  title: str,
+  about: dict[str, Any],
+  probed: probing.Probed | None,
+  runs: dict[str, results.Runs],
+  own: dict[str, results.Runs],
+  one: Task,
+  goal: statistics.Goal,
+) -> dict[str, Any]:
+  """A control as results have it, with what the backbone has over it."""
+  if probed is None:
+    nowhere = dict.fromkeys(
+      ("layer", "noise_level", "log_snr", "learning_rate", "weight_decay")
+    )
+    test = {name: results.estimate(r) for name, r in own.items()}
+    cell = nowhere | {"select": None, "test": test}
+  else:
+    cell = _cell(probed, probed.best)
+  compared = results.compare(runs[one.primary], own[one.primary], goal)
+  return {"title": title, "backbone": about, "cell": cell, **compared}
+
+
+def _at(
+  spec: features.FeatureSpec, place: tuple[int | None, float | None]
+) -> features.FeatureSpec:
+  """The spec for one layer and noise level; without a level its default."""
+  layer, level = place
+  return features.FeatureSpec(
+    layers=(layer,) if layer is not None else (),
+    noise_levels=(level,) if level is not None else (),
+    draws=spec.draws,
+    frames=spec.frames,
+  )
+
+
+def _line(result: dict[str, Any]) -> str:
+  """A result on the console."""
+  best = result["cells"][result["best"]]
+  score = best["test"][result["primary"]]
+  return (
+    f"{result['task']}: {result['primary']} {score['value']:.3f}"
+    f" [{score['low']:.3f}, {score['high']:.3f}] at layer {best['layer']},"
+    f" noise {best['noise_level']}"
+  )

@@ -1,0 +1,162 @@
+"""Result files: what a probe scored, and everything needed to trust it.
+
+A result is `result.json`, which `result.schema.json` describes, and
+`clips.npz` beside it: each clip's part in every score, of which intervals and
+differences between any two backbones are resampled.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonschema
+import numpy as np
+
+from vdr.metrics import accumulators, statistics
+from vdr.runtime import errors
+from vdr.runtime import workdir as workdirs
+
+NAME, CLIPS_NAME = "result.json", "clips.npz"
+SCHEMA_PATH = pathlib.Path(__file__).with_name("result.schema.json")
+LEVEL = 0.95  # of all intervals
+NUM_DRAWS = 10_000
+METHOD = (
+  f"BCa bootstrap, {NUM_DRAWS} draws of clips and of probe seeds,"
+  f" {LEVEL:.0%} intervals; checkpoints are taken as they are"
+)
+
+Runs = Sequence[accumulators.Ratio]  # of one metric, one for each seed
+
+
+def write(
+  folder: pathlib.Path,
+  result: Mapping[str, Any],
+  clips: Mapping[str, Runs],
+) -> None:
+  """Writes a result, `result.json` last: where it is, all of it is.
+
+  Args:
+    folder: made if it does not exist.
+    result: what the schema describes.
+    clips: each clip's part, "BACKBONE/METRIC" → a ratio for each seed.
+
+  Raises:
+    ValueError: the result is not what the schema describes.
+  """
+  plain = json.loads(json.dumps(to_plain(result), allow_nan=False))
+  try:
+    _validator().validate(plain)
+  except jsonschema.ValidationError as error:
+    raise ValueError(f"{folder / NAME}: {error.message}") from error
+  folder.mkdir(parents=True, exist_ok=True)
+  arrays = {
+    f"{name}/{seed}/{part}": value
+    for name, runs in clips.items()
+    for seed, ratio in enumerate(runs)
+    for part, value in ratio.to_dict().items()
+  }
+  with workdirs.atomic_path(folder / CLIPS_NAME) as temporary:
+    with temporary.open("wb") as file:
+      np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+  workdirs.write_text(folder / NAME, json.dumps(plain, indent=2) + "\n")
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """A result, checked.
+
+  Raises:
+    UserError: there is none, or it is not what the schema describes.
+  """
+  file = folder / NAME
+  try:
+    result = json.loads(file.read_text())
+    _validator().validate(result)
+  except OSError as error:
+    raise errors.UserError(
+      f"there is no {file} ({error.strerror}); run the verb evaluate"
+    ) from error
+  except (ValueError, jsonschema.ValidationError) as error:
+    why = getattr(error, "message", str(error))
+    raise errors.UserError(
+      f"{file} is no result of this version of vdr ({why}); run it again"
+    ) from error
+  return result
+
+
+def read_clips(folder: pathlib.Path) -> dict[str, list[accumulators.Ratio]]:
+  """Each clip's part in every score, "BACKBONE/METRIC" → one for each seed."""
+  parts: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+  with np.load(folder / CLIPS_NAME, allow_pickle=False) as file:
+    for key in file.files:
+      name, seed, part = key.rsplit("/", 2)
+      parts.setdefault(name, {}).setdefault(int(seed), {})[part] = file[key]
+  return {
+    name: [accumulators.ratio_from_dict(seeds[s]) for s in sorted(seeds)]
+    for name, seeds in parts.items()
+  }
+
+
+def estimate(runs: Runs, seed: int = 0) -> dict[str, Any]:
+  """A score with its interval, as results have it."""
+  resampled = statistics.bootstrap({"score": list(runs)}, NUM_DRAWS, seed)
+  found = dataclasses.asdict(resampled.score("score", LEVEL))
+  by_seed = [run.score() for run in runs]
+  return to_plain({k: found[k] for k in ENDS} | {"by_seed": by_seed})
+
+
+ENDS = ("value", "low", "high")
+
+
+def compare(
+  new: Runs, base: Runs, goal: statistics.Goal, seed: int = 0
+) -> dict[str, Any]:
+  """The difference of two backbones on the same clips, and the relative gain.
+
+  Args:
+    new: scores of one, a ratio for each seed.
+    base: of the other, the same clips in the same order.
+    goal: of the metric.
+    seed: of the draws.
+
+  Returns:
+    `difference` (new - base, in the metric's own unit, with its p-value) and
+    `gain` (relative, positive is better; see `statistics.Goal`), null where
+    there is no value.
+  """
+  resampled = statistics.bootstrap(
+    {"new": list(new), "base": list(base)}, NUM_DRAWS, seed
+  )
+  names = (*ENDS, "p_value")
+  parts = {
+    "difference": resampled.difference("new", "base", LEVEL),
+    "gain": resampled.gain("new", "base", goal, LEVEL),
+  }
+  return to_plain(
+    {
+      name: {k: dataclasses.asdict(part)[k] for k in names}
+      for name, part in parts.items()
+    }
+  )
+
+
+def to_plain(tree: Any) -> Any:
+  """Plain JSON: NaN and infinities are null."""
+  if isinstance(tree, Mapping):
+    return {str(k): to_plain(v) for k, v in tree.items()}
+  if isinstance(tree, list | tuple):
+    return [to_plain(v) for v in tree]
+  if isinstance(tree, np.ndarray):
+    return to_plain(tree.tolist())
+  if isinstance(tree, np.generic):
+    tree = tree.item()
+  if isinstance(tree, float) and not np.isfinite(tree):
+    return None
+  return tree
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+  return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text()))

@@ -1,0 +1,99 @@
+"""What a task is: what is asked of a clip, how a probe answers, what counts.
+
+Everything about a task is here or follows from it: the fields of the batch
+schema it reads, the head and the loss, the metrics and which of them decides.
+Adding a task is one file and one line in `vdr/tasks/__init__.py`.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vdr.metrics import accumulators, statistics
+from vdr.probes import head as head_lib
+from vdr.probes import steps
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+Arrays = dict[str, np.ndarray]
+Scores = dict[str, accumulators.Ratio]
+
+
+class Shape(NamedTuple):
+  """What heads know of the clips and of the features.
+
+  Attributes:
+    num_frames: pixel frames of a clip.
+    height: pixels.
+    width: pixels.
+    frame_times: the last pixel frame that each feature frame covers.
+  """
+
+  num_frames: int
+  height: int
+  width: int
+  frame_times: tuple[int, ...]
+
+
+class Readout(NamedTuple):
+  """How a task is learned: a head, its loss, and what a step sees."""
+
+  head: head_lib.Head
+  loss: steps.LossFn
+  draw: steps.Draw | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+  """A task.
+
+  Attributes:
+    name: in configs and results.
+    title: for people, a few words.
+    fields: of `data.schema` that it reads, besides the video.
+    primary: the metric that decides.
+    goal: which way it is better, and its chance level if it has one.
+    is_image: it is asked of one frame, the middle one, not of the clip.
+  """
+
+  name: str
+  title: str
+  fields: tuple[str, ...]
+  primary: str
+  goal: statistics.Goal
+  is_image: bool = False
+
+  @abc.abstractmethod
+  def targets(self, batch: Mapping[str, np.ndarray]) -> Arrays:
+    """What heads are asked and compared with, from fields of a batch.
+
+    Every entry has the clips on its first axis. `clip_valid` is no part of it:
+    clips that can't be read are dropped before.
+    """
+
+  @abc.abstractmethod
+  def readout(self, cfg: Config, shape: Shape, train: Arrays) -> Readout:
+    """The head and its loss.
+
+    Args:
+      cfg: config.probe.
+      shape: of clips and features.
+      train: targets of the clips to fit on: means and spreads come from them.
+    """
+
+  @abc.abstractmethod
+  def score(self, outputs: Arrays, targets: Arrays) -> Scores:
+    """Metrics by name, a row for each clip; see `metrics.accumulators`."""
+
+  @abc.abstractmethod
+  def blind(self, train: Arrays, targets: Arrays) -> Arrays:
+    """Outputs of who never saw a clip: the prior, the mean, what is at rest.
+
+    Args:
+      train: targets of the clips to fit on.
+      targets: those of the clips to score; inputs (queries) may be read, what
+        is to be predicted only for its shape.
+    """
