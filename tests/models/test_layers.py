@@ -15,6 +15,24 @@ def array(*shape):
   return jnp.asarray(RNG.normal(size=shape), jnp.float32)
 
 
+def compare_gradients(fn, plain, x):
+  """Of two functions that should be the same, in both types."""
+  weight = array(*x.shape)
+  for dtype, rtol in ((jnp.float32, 1e-5), (jnp.bfloat16, 0.02)):
+
+    def gradient(fn, x):
+      y, pull = jax.vjp(fn, x)
+      return pull(weight.astype(y.dtype))[0]
+
+    found = gradient(fn, x.astype(dtype))
+    assert found.dtype == dtype
+    expected = gradient(plain, x.astype(dtype).astype(jnp.float32))
+    size = float(jnp.abs(expected).max())
+    np.testing.assert_allclose(
+      found.astype(jnp.float32), expected, rtol=rtol, atol=rtol * size
+    )
+
+
 class TestLinear:
   def test_it_maps_groups_of_axes(self):
     layer = layers.Linear((2, 3), (4, 5), nnx.Rngs(0))
@@ -69,6 +87,14 @@ class TestNorms:
     expected = layers.layer_norm(x.astype(jnp.float32))
     np.testing.assert_allclose(y.astype(jnp.float32), expected, atol=0.02)
 
+  def test_the_gradient_is_that_of_the_formula(self):
+    def plain(x):
+      x = x - jnp.mean(x, axis=-1, keepdims=True)
+      return x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
+
+    x = (3 * array(5, 64) + 2).at[0].multiply(1e-3)  # 1e-6 counts, too
+    compare_gradients(layers.layer_norm, plain, x)
+
   def test_modulation(self):
     x, shift, scale = array(2, 1, 2, 2, 8), array(2, 8), array(2, 8)
     y = layers.modulate(x, shift, scale)
@@ -97,6 +123,13 @@ def test_the_low_rank_part_is_low_rank_and_begins_at_zero():
   np.testing.assert_array_equal(layer(condition), np.zeros((40, 6, 16)))
   layer.up.kernel[...] = array(2, 6, 16)
   assert np.linalg.matrix_rank(layer(condition).reshape(40, -1)) == 2
+
+
+def test_gelu_and_its_gradient():
+  x = jnp.linspace(-6, 6, 1001)[None]
+  plain = jax.nn.gelu
+  np.testing.assert_allclose(layers.gelu(x), plain(x), atol=1e-6)
+  compare_gradients(layers.gelu, plain, x)
 
 
 def test_the_mlp_is_not_linear():

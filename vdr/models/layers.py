@@ -103,12 +103,36 @@ def lead(x: Float[Array, "..."], ndim: int) -> Float[Array, "..."]:
   return x.reshape((1,) * (ndim - x.ndim) + x.shape)
 
 
+@jax.custom_vjp
 def layer_norm(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
   """LayerNorm without parameters (DiT: modulation has them), in float32."""
+  return _normed(x)[0]
+
+
+def _normed(x):
   y = x.astype(jnp.float32)
   y = y - jnp.mean(y, axis=-1, keepdims=True)
-  y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
-  return y.astype(x.dtype)
+  scale = jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
+  return (y * scale).astype(x.dtype), scale
+
+
+# Written by hand, the gradients of the norm and of GELU read one array of the
+# forward pass where XLA would have it write several: a tenth of a step's time
+# on a CPU, and less memory everywhere.
+def _layer_norm_forward(x):
+  y, scale = _normed(x)
+  return y, (y, scale)
+
+
+def _layer_norm_backward(kept, gradient):
+  y, scale = kept[0].astype(jnp.float32), kept[1]
+  g = gradient.astype(jnp.float32)
+  along = y * jnp.mean(g * y, axis=-1, keepdims=True)
+  g = scale * (g - jnp.mean(g, axis=-1, keepdims=True) - along)
+  return (g.astype(gradient.dtype),)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
 def rms_norm(
@@ -135,15 +159,37 @@ def per_clip(x: Float[Array, "b d"], dtype) -> Float[Array, "b 1 1 1 d"]:
   return x[:, None, None, None].astype(dtype)
 
 
+@jax.custom_vjp
+def gelu(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+  """GELU in its tanh form, as DiT has it; in float32."""
+  return jax.nn.gelu(x.astype(jnp.float32)).astype(x.dtype)
+
+
+def _gelu_forward(x):
+  return gelu(x), x
+
+
+def _gelu_backward(x, gradient):
+  y, g = x.astype(jnp.float32), gradient.astype(jnp.float32)
+  root, cubic = (2 / math.pi) ** 0.5, 0.044715
+  tanh = jnp.tanh(root * (y + cubic * y**3))
+  inner = root * (1 + 3 * cubic * y**2)
+  slope = 0.5 * (1 + tanh) + 0.5 * y * (1 - tanh**2) * inner
+  return ((g * slope).astype(x.dtype),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
 class Mlp(nnx.Module):
-  """Two linear maps with a GELU (tanh form, as DiT) between them."""
+  """Two linear maps with a GELU between them."""
 
   def __init__(self, width: int, hidden: int, rngs: nnx.Rngs):
     self.up = Linear((width,), (hidden,), rngs)
     self.down = Linear((hidden,), (width,), rngs)
 
   def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-    return self.down(jax.nn.gelu(self.up(x)))
+    return self.down(gelu(self.up(x)))
 
 
 class NoiseEmbedding(nnx.Module):
