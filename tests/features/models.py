@@ -26,7 +26,7 @@ def trained_model(seed: int = 0, **fields) -> trained.Trained:
     np.linspace(-1, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
     np.linspace(0.5, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
   )
-  frozen = networks.Frozen(model)
+  frozen = networks.freeze(model)
   params = init(frozen, jax.random.key(seed))
   meta = {"hash": "0" * 16, "tokenizer_hash": "1" * 16, "step": 1}
   meta["which"] = "ema"
@@ -35,9 +35,7 @@ def trained_model(seed: int = 0, **fields) -> trained.Trained:
   )
 
 
-init = jax.jit(
-  functools.partial(dit.init, gate_scale=0.5), static_argnums=0
-)
+init = jax.jit(functools.partial(dit.init, gate_scale=0.5), static_argnums=0)
 
 
 def config(**fields):

@@ -61,6 +61,11 @@ class Backbone:
     return self.network.layers
 
   @property
+  def two_thirds(self) -> int:
+    """The layer at two thirds of the depth, where most tasks are about best."""
+    return round(2 / 3 * self.layers)
+
+  @property
   def width(self) -> int:
     """Channels of a feature."""
     return self.network.width
@@ -215,7 +220,7 @@ def build(kind: str, model: trained.Trained, seed: int = 0) -> Backbone:
       f"backbone {kind!r} is unknown; choose from {', '.join(KINDS)}"
     )
   schedule = schedules.get_schedule(model.config.diffusion.schedule)
-  cfg = networks.frozen_tokenizer(model.tokenizer)
+  cfg = networks.freeze_tokenizer(model.tokenizer)
   params: dict[str, PyTree] = {"tokenizer": model.tokenizer_params}
   meta = model.meta
   about = {"kind": kind, "schedule": schedule.name, "size": model.model.size}
@@ -229,7 +234,7 @@ def build(kind: str, model: trained.Trained, seed: int = 0) -> Backbone:
     about["hash"] = meta["tokenizer_hash"]
   else:
     network = networks.Diffusion(
-      networks.Frozen(model.model), cfg, schedule, isolated=kind == "isolated"
+      networks.freeze(model.model), cfg, schedule, isolated=kind == "isolated"
     )
     if kind == "random":
       params["model"] = _random_params(network.model, jax.random.key(seed))
@@ -322,4 +327,6 @@ def _normals(
 def _by_level(
   found: dict[tuple[int, int], Array], noise_levels: tuple[float, ...]
 ) -> Features:
-  return {(layer, noise_levels[place]): x for (layer, place), x in found.items()}
+  return {
+    (layer, noise_levels[place]): x for (layer, place), x in found.items()
+  }

@@ -20,10 +20,12 @@ from vdr.models import dit, patch_tokenizer, sizes, tokenizer
 from vdr.runtime import errors
 
 PyTree = Any
-Frozen = ml_collections.FrozenConfigDict
+# An `ml_collections.FrozenConfigDict`, which can be hashed, of untyped fields.
+Frozen = Any
 # Mean and standard deviation of the clean latents, at unit scale.
 Latents = tuple[Float[Array, "b t2 h2 w2 c"], Float[Array, "b t2 h2 w2 c"]]
 
+TIME = tokenizer.TIME  # pixel frames of a later latent frame
 # The fields of a tokenizer's config that decide what it computes.
 _TOKENIZER_FIELDS = ("kind", "downsample", "channels", "conv")
 
@@ -91,7 +93,7 @@ class Diffusion:
   tokenizer: Frozen
   schedule: schedules.Schedule
   isolated: bool = False
-  time: int = tokenizer.TIME
+  time: int = TIME
   default_level: float | None = None
 
   @property
@@ -145,7 +147,7 @@ class RawLatents:
   tokenizer: Frozen
   schedule: schedules.Schedule
   patch: int
-  time: int = tokenizer.TIME
+  time: int = TIME
   default_level: float | None = 0.0
   is_image: bool = False
   layers: int = 0
@@ -191,7 +193,7 @@ class RawPixels:
 
   schedule: schedules.Schedule
   size: int
-  time: int = tokenizer.TIME
+  time: int = TIME
   default_level: float | None = 0.0
   is_image: bool = False
   layers: int = 0
@@ -228,9 +230,14 @@ class RawPixels:
     return dict.fromkeys(layers, latents)
 
 
-def frozen_tokenizer(cfg: Any) -> Frozen:
+def freeze(cfg: Any) -> Frozen:
+  """A config that can't be changed any more, and so be hashed."""
+  return ml_collections.FrozenConfigDict(cfg)
+
+
+def freeze_tokenizer(cfg: Any) -> Frozen:
   """What of a tokenizer's config decides the program."""
-  return Frozen({k: cfg[k] for k in _TOKENIZER_FIELDS if k in cfg})
+  return freeze({k: cfg[k] for k in _TOKENIZER_FIELDS if k in cfg})
 
 
 def _encode(

@@ -69,7 +69,7 @@ class _Video:
   num_rows: int
   num_frames: int
   times_s: Float[np.ndarray, " n"] | None
-  read: Callable[[int, Int[np.ndarray, " t"]], UInt8[np.ndarray, "t h w 3"]]
+  read: Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows, frames → pixels
 
 
 class VideoModel:
@@ -85,13 +85,10 @@ class VideoModel:
   def __init__(self, backbone: backbones.Backbone, config: Config):
     """Args: a backbone, and the config that its model was trained with."""
     self.backbone = backbone
-    section = config.data if config.data.batch_size > 0 else config.images
-    source = section.sources[sorted(section.sources)[0]]
-    self._source = source = source.copy_and_resolve_references()
+    self._source = source = training_source(config)
     with source.unlocked():
       source.update(crop="center", flip=False)
-    knows_clips = config.data.batch_size > 0 and source.num_frames > 1
-    self.num_frames = source.num_frames if knows_clips else DEFAULT_FRAMES
+    self.num_frames = source.num_frames
     self.height, self.width = source.height, source.width
 
   def features(
@@ -117,7 +114,7 @@ class VideoModel:
       noise_levels: several, instead.
       log_snrs: several, instead.
       fps: frames per second that the model sees. A file is read at that rate
-        (None: every frame); an array has it already.
+        (None: as in training); an array has it already.
       stride: frames from a window to the next, a multiple of 4; None: half a
         window, or a whole one where frames are passed alone.
       batch_size: windows that are computed at once.
@@ -184,7 +181,7 @@ class VideoModel:
         )
     backbone = self.backbone
     if not layers:
-      layers = (round(2 / 3 * backbone.layers),)
+      layers = (backbone.two_thirds,)
     no_level = backbone.network.default_level is None
     if no_level and not (noise_levels or log_snrs):
       noise_levels = (0.2,)
@@ -225,25 +222,20 @@ class VideoModel:
       pixel frames that each place of the result covers.
     """
     whole = self.backbone.frame_times(starts[-1] + length, spec=spec)
+    if length == 1:
+      return {0: [(i, i) for i in range(len(whole))]}, whole
     # Beyond the video there are only repetitions of its last frame.
     spans = whole[whole[:, 0] < num_frames]
-    places: dict[tuple[int, ...], list[int]] = {}
-    for place, span in enumerate(map(tuple, spans.tolist())):
-      places.setdefault(span, []).append(place)
+    places = {tuple(span): there for there, span in enumerate(spans.tolist())}
     inside = self.backbone.frame_times(length, spec=spec)
     best: dict[int, tuple[int, int, int]] = {}
     for start in starts:
-      seen: dict[tuple[int, ...], int] = {}
-      for here, span in enumerate(map(tuple, (inside + start).tolist())):
-        # Frames of a still image all cover the same one.
-        number = seen[span] = seen.get(span, -1) + 1
-        there = places.get(span, [])
-        if number < len(there):
-          context = min(here, len(inside) - 1 - here)
-          candidate = (context, -start, here)
-          best[there[number]] = max(
-            best.get(there[number], candidate), candidate
-          )
+      for here, span in enumerate((inside + start).tolist()):
+        # Absent is a later window's first frame: one alone, not the last of 4.
+        there = places.get(tuple(span))
+        if there is not None:
+          candidate = (min(here, len(inside) - 1 - here), -start, here)
+          best[there] = max(best.get(there, candidate), candidate)
     chosen: dict[int, list[tuple[int, int]]] = {start: [] for start in starts}
     for there, (_, start, here) in best.items():
       chosen[-start].append((here, there))
@@ -257,15 +249,13 @@ class VideoModel:
     spec: FeatureSpec,
   ) -> dict[tuple[int, float], np.ndarray]:
     """The features of some windows, `[b t h w d]`."""
-    last = video.num_frames - 1
-    pixels = np.stack(
-      [
-        video.read(row, np.minimum(start + np.arange(length), last))
-        for row, start in part
-      ]
+    rows, starts = np.array(part, np.int32).T
+    indices = np.minimum(
+      starts[:, None] + np.arange(length), video.num_frames - 1
     )
-    index = np.array([start for _, start in part], np.int32)
-    found = self.backbone.features(pixels, spec, index)
+    frames = video.read(np.repeat(rows, length), indices.reshape(-1))
+    pixels = frames.reshape(len(part), length, *frames.shape[1:])
+    found = self.backbone.features(pixels, spec, starts)
     return {key: np.asarray(values) for key, values in found.items()}
 
   def _of_array(
@@ -286,8 +276,8 @@ class VideoModel:
       self._source, np.random.default_rng(0), height, width
     )
 
-    def read(row, indices):
-      frames = clips[row, indices]
+    def read(rows, indices):
+      frames = clips[rows, indices]
       if (height, width) == (self.height, self.width):
         return frames
       return transforms.resize(frames, affine, self.height, self.width)
@@ -325,10 +315,28 @@ class VideoModel:
 
     fetch(np.zeros(1, int))
     times_s = found[0].times_s
-    shown = _at_rate(times_s, fps)
+    if fps is None and not self._source.fps:
+      shown = np.arange(0, len(times_s), self._source.stride)
+    else:
+      shown = _at_rate(times_s, self._source.fps if fps is None else fps)
     return _Video(
-      1, len(shown), times_s[shown], lambda row, i: fetch(shown[i])
+      1, len(shown), times_s[shown], lambda _, indices: fetch(shown[indices])
     )
+
+
+def training_source(config: Config) -> Config:
+  """The first source of a model's training, a copy.
+
+  Of a model that was trained on images alone it has the size of those, and
+  `DEFAULT_FRAMES` frames.
+  """
+  section = config.data if config.data.batch_size > 0 else config.images
+  name = sorted(section.sources)[0]
+  source = section.sources[name].copy_and_resolve_references()
+  if source.num_frames == 1:
+    with source.unlocked():
+      source.num_frames = DEFAULT_FRAMES
+  return source
 
 
 def load(
@@ -357,18 +365,19 @@ def load(
 def _batches(
   work: list[tuple[int, int]], size: int
 ) -> Iterator[list[tuple[int, int]]]:
+  """Batches of one size: what is missing of the last one is a repetition."""
   if size < 1:
     raise errors.UserError(f"batch_size={size}: use 1 or more")
+  size = min(size, len(work))
   for start in range(0, len(work), size):
-    yield work[start : start + size]
+    part = work[start : start + size]
+    yield part + part[-1:] * (size - len(part))
 
 
 def _at_rate(
-  times_s: Float[np.ndarray, " n"], fps: float | None
+  times_s: Float[np.ndarray, " n"], fps: float
 ) -> Int[np.ndarray, " t"]:
   """The frames that a viewer sees who looks `fps` times a second."""
-  if fps is None:
-    return np.arange(len(times_s))
   if fps <= 0:
     raise errors.UserError(f"fps={fps}: use more than 0 frames per second")
   seen_s = np.arange(0, times_s[-1] - times_s[0] + 1e-6, 1 / fps) + 1e-6
