@@ -31,6 +31,7 @@ Config = Any
 
 SECTIONS = ("extract", "checkpoint", "data")  # of the config: they decide
 FOLDER, INDEX_NAME, SKIPPED_NAME = "clips", "index.json", "skipped.jsonl"
+BACKBONE_NAME = "backbone.json"
 AXES = ("t", "h", "w", "d")
 DTYPES = ("float32", "float16")
 LABELS = ("label", "shape", "action", "camera_motion")
@@ -50,7 +51,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   spec = backbone.resolve(spec)
   data = _clips_of(config, videos.training_source(model.config))
   path = pathlib.Path(workdir).expanduser()
-  hosts.first_does(lambda: _prepare(config, path))
+  hosts.first_does(lambda: _prepare(config, path, backbone))
   with loader.Loader(
     data,
     seed=config.seed,
@@ -97,8 +98,19 @@ def _clips_of(config: Config, source_of_training: Config) -> Config:
   return data
 
 
-def _prepare(config: Config, path: pathlib.Path) -> None:
+def _prepare(
+  config: Config, path: pathlib.Path, backbone: features.Backbone
+) -> None:
   workdirs.claim(path, config, SECTIONS)
+  about = path / BACKBONE_NAME
+  if not about.exists():
+    workdirs.write_text(about, json.dumps(backbone.about, indent=2) + "\n")
+  elif json.loads(about.read_text()) != backbone.about:
+    # The last checkpoint of a run is another one after more training.
+    raise errors.UserError(
+      f"{path} has features of another checkpoint than {config.checkpoint} is"
+      f" now ({about} says which); name that one, or choose another --workdir"
+    )
   (path / FOLDER).mkdir(exist_ok=True)
   for folder in (path, path / FOLDER):
     workdirs.remove_leftovers(folder)

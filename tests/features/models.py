@@ -8,8 +8,8 @@ import numpy as np
 
 from tests import training
 from vdr import train_step, trained
-from vdr.features import networks
-from vdr.models import dit, tokenizer
+from vdr.features import backbone, networks
+from vdr.models import tokenizer
 from vdr.runtime import checkpoints, fingerprint, plain_configs
 
 SIDE = 32  # pixels of a clip, 4 tokens
@@ -26,8 +26,7 @@ def trained_model(seed: int = 0, **fields) -> trained.Trained:
     np.linspace(-1, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
     np.linspace(0.5, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
   )
-  frozen = networks.freeze(model)
-  params = init(frozen, jax.random.key(seed))
+  params = backbone._random_params(networks.freeze(model), jax.random.key(seed))
   meta = {"hash": "0" * 16, "tokenizer_hash": "1" * 16, "step": 1}
   meta["which"] = "ema"
   return trained.Trained(
@@ -35,14 +34,11 @@ def trained_model(seed: int = 0, **fields) -> trained.Trained:
   )
 
 
-init = jax.jit(functools.partial(dit.init, gate_scale=0.5), static_argnums=0)
-
-
 def config(**fields):
   """The config of such a model; image=True: that of an image model."""
   if fields.pop("image", False):
     fields |= {"model__spatiotemporal_blocks": "spatial"}
-  return training.config(**fields)
+  return training.config(model__attention="plain", **fields)
 
 
 def save(path: pathlib.Path, model: trained.Trained) -> None:

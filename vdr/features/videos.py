@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from vdr import trained
 from vdr.data import decoder, transforms
@@ -93,7 +93,7 @@ class VideoModel:
 
   def features(
     self,
-    video: UInt8[np.ndarray, "*b t h w 3"] | str | os.PathLike,
+    video: np.ndarray | str | os.PathLike,
     layers: Sequence[int] = (),
     noise_level: float | None = None,
     *,
@@ -107,7 +107,8 @@ class VideoModel:
     """The features of a video file, or of pixels.
 
     Args:
-      video: a file, or RGB `[t h w 3]`; `[b t h w 3]` for several of a length.
+      video: a file, or uint8 RGB `[t h w 3]`; `[b t h w 3]` for several of one
+        length.
       layers: 0 (embedded tokens) … depth; by default one at two thirds of it.
       noise_level: 0 clean … 1 pure noise; by default 0.2. Both defaults are
         about where most tasks of the paper do well.
@@ -258,9 +259,7 @@ class VideoModel:
     found = self.backbone.features(pixels, spec, starts)
     return {key: np.asarray(values) for key, values in found.items()}
 
-  def _of_array(
-    self, video: UInt8[np.ndarray, "*b t h w 3"], fps: float | None
-  ) -> _Video:
+  def _of_array(self, video: np.ndarray, fps: float | None) -> _Video:
     if video.dtype != np.uint8 or video.ndim not in (4, 5):
       raise errors.UserError(
         f"a video of type {video.dtype} and shape {video.shape} is none; give"
