@@ -36,6 +36,7 @@ setuptools.setup(
     "importlib_resources>=6",  # tensorflow-datasets imports it undeclared
     "jax>=0.10.2",
     "jaxtyping>=0.3.2",
+    "jsonschema>=4.20",  # result files are checked
     "matplotlib>=3.9",
     "ml_collections>=1.0",
     "mujoco>=4.0",

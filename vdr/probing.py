@@ -17,6 +17,7 @@ from vdr.data import loader
 from vdr.metrics import accumulators
 from vdr.probes import blocks as blocks_lib
 from vdr.probes import choose, engine
+from vdr.probes import head as head_lib
 from vdr.probes.plan import Plan
 from vdr.runtime import errors, progress
 from vdr.tasks import Task, task
@@ -186,7 +187,7 @@ def extract(
     blocks[split] = blocks_lib.open_blocks(
       lambda split=split: shown(split),
       read,
-      engine.tokens,
+      head_lib.tokens,
       plan,
       source.num_clips.get(split, 0),
     )

@@ -40,9 +40,7 @@ TASKS: dict[str, Callable[[ClassNames, int], Task]] = {
   "points": lambda names, num_frames: points.make_task(),
   "boxes": lambda names, num_frames: boxes.make_task(),
   "label": _classes("label", "clip classification", "label", False),
-  "label_image": _classes(
-    "label_image", "image classification", "label", True
-  ),
+  "label_image": _classes("label_image", "image classification", "label", True),
 }
 
 

@@ -1,6 +1,6 @@
 """Box tracking: where objects of the first frame go.
 
-Protocol §3.6: normalised (ymin, xmin, ymax, xmax), the box of frame 0 is given
+Normalised (ymin, xmin, ymax, xmax), the box of frame 0 is given
 and not scored, continuous IoU, pooled over annotated boxes (the paper's choice
 is not stated). Objects without a box in frame 0 are not asked for.
 """
@@ -37,9 +37,16 @@ class Boxes(task.Task):
   def readout(
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
-    return task.Readout(
-      make.track(cfg, shape, "boxes", query_dim=4), losses.Boxes()
+    head, draw = make.track(
+      cfg,
+      "boxes",
+      shape.frame_times,
+      shape.num_frames,
+      query_dim=4,
+      names=("boxes_yxyx", "boxes_valid"),
+      valid="asked",
     )
+    return task.Readout(head, losses.Boxes(), draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """`iou` over boxes, and its mean of objects and of clips."""

@@ -1,7 +1,7 @@
 """Classes: of actions, of shapes, or of a user's own labelled folder.
 
-Protocol: `/protocols.md` §3.1 and §3.2 of the design: attentive head with one
-query, cross-entropy, top-1. Chance is one over the number of classes.
+An attentive head with one learned query, cross-entropy, top-1. Chance is one
+over the number of classes.
 """
 
 import dataclasses
@@ -22,7 +22,6 @@ class Classes(task.Task):
   Attributes:
     label: the field.
     class_names: its classes.
-    aspect: of `config.probe`: which head ("attentive" or "linear").
   """
 
   label: str = "label"
@@ -34,7 +33,9 @@ class Classes(task.Task):
   def readout(
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
-    head = make.classes(cfg, shape, len(self.class_names))
+    head = make.attentive(
+      cfg, len(self.class_names), shape.frame_times, shape.num_frames
+    )
     return task.Readout(head, losses.CrossEntropy(self.label))
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:

@@ -1,6 +1,6 @@
 """Monocular depth of every pixel of some frames.
 
-Protocol §3.3: pixels of 1 mm to 1 km are valid (the sky is 0), AbsRel pooled
+Pixels of 1 mm to 1 km are valid (the sky is 0), AbsRel pooled
 over all of them decides. No scale is aligned.
 """
 
@@ -30,11 +30,18 @@ class Depth(task.Task):
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
     seen = train["depth_m"][_valid(train["depth_m"])]
-    head = make.dense(
-      cfg, shape, self.frames, float(seen.mean()), float(seen.std())
+    head, draw = make.dense(
+      cfg,
+      shape.frame_times,
+      shape.num_frames,
+      frames=self.frames,
+      height=shape.height,
+      width=shape.width,
+      names=("depth_m",),
+      mean=float(seen.mean()),
+      std=float(seen.std()),
     )
-    loss = losses.Depth(kind=cfg.depth_loss, valid_m=VALID_M)
-    return task.Readout(head, loss, make.draw_patches(cfg, head, ("depth_m",)))
+    return task.Readout(head, losses.Depth(valid_m=VALID_M), draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """AbsRel, RMSE (metres), log10 and δ1 … δ3, pooled over pixels."""

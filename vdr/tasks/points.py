@@ -1,6 +1,6 @@
 """Point tracking: where points of the first frame go.
 
-Protocol §3.5: queries are the points visible in frame 0, coordinates x, y
+Queries are the points visible in frame 0, coordinates x, y
 normalised (0 the left or top edge, 1 the right or bottom one), scores TAP-Vid's
 in `first` mode. The mean error on the raster of 256 × 256 decides on small
 simulated clips, where thresholds of 1 to 4 px are finer than a pixel; average
@@ -40,9 +40,15 @@ class Points(task.Task):
   def readout(
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
-    head = make.track(cfg, shape, "points", query_dim=2)
-    names = ("query", "points_xy", "points_visible")
-    draw = make.draw_queries(cfg, names, "query_visible")
+    head, draw = make.track(
+      cfg,
+      "points",
+      shape.frame_times,
+      shape.num_frames,
+      query_dim=2,
+      names=("points_xy", "points_visible"),
+      valid="query_visible",
+    )
     return task.Readout(head, losses.Points(resolution=shape.width), draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:

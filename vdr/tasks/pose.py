@@ -1,6 +1,6 @@
 """Relative camera pose, from the first to the last frame of a clip.
 
-Protocol §3.4: [R | t] maps coordinates of the last camera to the first one's.
+[R | t] maps coordinates of the last camera to the first one's.
 The translation is in metres on simulated clips. R² decides, as the end-point
 error depends on the unit of length; both are reported. Rotations are projected
 before they are scored, for all but R², which is of the raw 12 numbers.
@@ -39,7 +39,9 @@ class Pose(task.Task):
     # The loss is that of the numbers as they are, their scale but one number:
     # R² weighs them alike.
     whole = (float(np.sqrt((spread**2).mean())),)
-    head = make.pose(cfg, shape, mean, std)
+    head = make.pose(
+      cfg, shape.frame_times, shape.num_frames, mean=mean, std=std
+    )
     return task.Readout(head, losses.Pose("pose", whole))
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:

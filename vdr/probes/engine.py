@@ -1,0 +1,335 @@
+"""Fits many probes on one frozen forward pass.
+
+    blocks = open_blocks(make_batches, extract, head.prepare, plan, num_clips)
+    fitted = fit(head, loss, blocks, plan)
+    for outputs, targets in predict(head, fitted.params, select, plan): ...
+    best = choose.choose(scores, lower_is_better, fitted.diverged)
+    params = choose.take(fitted.params, best)  # now the test split
+
+All members have one program, with axes [cells hypers seeds] in front of every
+parameter. A step gathers a batch for each cell and seed, which hypers share.
+Each seed has an order of clips of its own: seeds that share it understate the
+noise. Adam works element by element, and norms are taken by member, so that a
+member is what it would be alone; one that meets a NaN stops there, is flagged,
+and touches no other.
+
+Members that would not fit into `plan.step_bytes` together take turns in groups;
+the result is the same.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from vdr.probes import groups as groups_lib
+from vdr.probes import steps
+from vdr.probes.blocks import Block, Blocks
+from vdr.probes.head import Head, Params
+from vdr.probes.plan import Plan
+from vdr.runtime import errors, processes, progress
+
+PyTree = Any
+Arrays = dict[str, np.ndarray]
+
+INIT, DRAW = 0, 1  # streams of keys
+
+
+class Fitted(NamedTuple):
+  """All members after their last step.
+
+  Attributes:
+    params: with axes [cells hypers seeds …].
+    diverged: members that met a loss or gradient that was not finite. They have
+      the parameters from before.
+    losses: mean training loss of each compiled call.
+  """
+
+  params: Params
+  diverged: Bool[np.ndarray, "cells hypers seeds"]
+  losses: Float[np.ndarray, "calls cells hypers seeds"]
+
+
+def fit(
+  head: Head,
+  loss_fn: steps.LossFn,
+  blocks: Blocks,
+  plan: Plan,
+  *,
+  draw: steps.Draw | None = None,
+  label: str = "probes",
+  quiet: bool = False,
+) -> Fitted:
+  """Fits a head for every cell, hyper and seed.
+
+  Args:
+    head: theirs; it is compiled once for equal heads, losses and draws.
+    loss_fn: (outputs, targets) → loss of each clip; one of `losses.py`, or
+      another that can be hashed.
+    blocks: clips to fit on, in memory or streamed. A streamed block is
+      shuffled for each seed by itself; its order is that of the stream.
+    plan: members, steps and budgets.
+    draw: (key, targets) → what a step sees of them, `dense.DrawPatches` for
+      instance; drawn for each seed and step.
+    label: what the progress bar is called.
+    quiet: show no bar.
+
+  Raises:
+    UserError: the plan or the head does not fit the clips.
+  """
+  plan.check()
+  rule = steps.Rule(plan.betas, plan.epsilon, plan.clip_norm)
+  job = steps.Job(head, loss_fn, draw, rule)
+  keys = _keys(plan, DRAW)
+  groups: list[groups_lib.Group] = []
+  states: Sequence[steps.State] = []
+  losses: list[PyTree] = []
+  diverged = None
+  with progress.bar(
+    plan.num_steps, unit="step", label=label, quiet=quiet
+  ) as bar:
+    for block, work in _calls(blocks, plan):
+      if not groups:
+        groups = _groups(job, block, plan)
+        init = _keys(plan, INIT)
+        states = [_start(head, block, group, init) for group in groups]
+      run = functools.partial(_train, job, plan, keys, block, work)
+      states, sums = zip(*_turns(run, states, groups), strict=True)
+      count = int(work.count)
+      losses.append(groups_lib.join(list(sums), groups) / count)
+      bar.advance(count)
+      bar.note(f"loss {_middle(losses[-1]):.4g}")
+    params = groups_lib.join([state.params for state in states], groups)
+    diverged = ~groups_lib.join([state.alive for state in states], groups)
+  if diverged.any():
+    logging.warning(
+      "probes: %d of %d members of %s diverged and are left out",
+      diverged.sum(),
+      diverged.size,
+      label,
+    )
+  return Fitted(params, diverged, np.stack(losses))
+
+
+def _train(
+  job: steps.Job,
+  plan: Plan,
+  keys: PRNGKeyArray,
+  block: Block,
+  work: steps.Work,
+  state: steps.State,
+  group: groups_lib.Group,
+) -> tuple[steps.State, Array]:
+  """The steps of one call for one group."""
+  return steps.train(
+    state,
+    block.features[group.cells],
+    block.targets,
+    work,
+    _hypers(plan, group),
+    keys,
+    job=job,
+  )
+
+
+def _turns(run: Callable, *args: Sequence[Any]) -> list[Any]:
+  """`run` for each group; on a CPU each core has one at a time.
+
+  XLA shares only large matrix products among cores, and those of probes are
+  small. The first compiles alone, for all.
+  """
+  if jax.default_backend() != "cpu":
+    return [run(*own) for own in zip(*args, strict=True)]
+
+  def wait(*own: Any) -> Any:
+    return jax.block_until_ready(run(*own))
+
+  first = wait(*(each[0] for each in args))
+  with futures.ThreadPoolExecutor(processes.usable_cores()) as pool:
+    return [first, *pool.map(wait, *(each[1:] for each in args))]
+
+
+def predict(
+  head: Head,
+  params: Params,
+  blocks: Blocks,
+  plan: Plan,
+  *,
+  then: steps.Then | None = None,
+) -> Iterator[tuple[PyTree, Arrays]]:
+  """Outputs of all members, batch by batch in the order of the clips.
+
+  Args:
+    head: of the members.
+    params: with axes [cells hypers seeds …]: of `Fitted`, or of `choose.take`.
+    blocks: the clips, each once.
+    plan: its `batch_size` and `step_bytes` count.
+    then: (outputs, targets) → arrays [b …], computed in the same program, where
+      whole outputs would be too much; it can be hashed.
+
+  Yields:
+    Outputs with axes [cells hypers seeds b …], and the targets [b …]. The last
+    batch of a block may be smaller; nothing is padded but by the caller.
+  """
+  first = jax.tree.leaves(params)[0]
+  for block in blocks:
+    if block.num_cells != first.shape[0]:
+      raise ValueError(f"{block.num_cells} cells, probes of {first.shape[0]}")
+    size = min(plan.batch_size, block.num_clips)
+    groups = _predict_groups(head, params, block, size, plan.step_bytes)
+    own = [jax.tree.map(jnp.asarray, group.of(params)) for group in groups]
+    for start in range(0, block.num_clips, size):
+      rows = np.arange(start, start + size)
+      count = min(size, block.num_clips - start)
+      index = jnp.asarray(np.minimum(rows, block.num_clips - 1))
+
+      def run(
+        part: Params, group: groups_lib.Group, rows: Array = index
+      ) -> Any:
+        x = block.features[group.cells]
+        return steps.predict(part, x, block.targets, rows, head=head, then=then)
+
+      parts = _turns(run, own, groups)
+      outputs = groups_lib.join(parts, groups)
+      outputs = jax.tree.map(lambda x, n=count: x[:, :, :, :n], outputs)
+      kept = rows[:count]
+      yield outputs, {k: np.asarray(v)[kept] for k, v in block.targets.items()}
+
+
+def _calls(blocks: Blocks, plan: Plan) -> Iterator[tuple[Block, steps.Work]]:
+  """The steps of the whole fit, call by call."""
+  done, number, shares = 0, 0, plan.schedule()
+  size = plan.steps_per_call
+  while True:
+    before = number
+    for block in blocks:
+      order = _order(plan, block.num_clips, number)
+      number += 1
+      for start in range(0, len(order), size):
+        part = order[start : start + size][: plan.num_steps - done]
+        count = len(part)
+        padding = [(0, size - count)]
+        work = steps.Work(
+          order=jnp.asarray(np.pad(part, [*padding, (0, 0), (0, 0)])),
+          shares=jnp.asarray(np.pad(shares[done : done + count], padding)),
+          count=jnp.asarray(count, jnp.int32),
+          first=jnp.asarray(done, jnp.int32),
+        )
+        yield block, work
+        done += count
+        if done == plan.num_steps:
+          return
+    if number == before:
+      raise errors.UserError("there are no clips to fit probes on")
+
+
+def _order(plan: Plan, num_clips: int, number: int) -> np.ndarray:
+  """Rows of each step of a block, [steps seeds clips].
+
+  Clips that fill no batch are left out, other ones in every epoch.
+  """
+  num_steps = num_clips // plan.batch_size
+  if not num_steps:
+    raise errors.UserError(
+      f"config.probe.batch_size {plan.batch_size} is more than the {num_clips}"
+      " clips there are at a time; lower it"
+    )
+  rows = [
+    np.random.default_rng((plan.root_seed, seed, number)).permutation(num_clips)
+    for seed in plan.seeds
+  ]
+  rows = np.stack(rows)[:, : num_steps * plan.batch_size].astype(np.int32)
+  rows = rows.reshape(len(plan.seeds), num_steps, plan.batch_size)
+  return rows.swapaxes(0, 1)
+
+
+def _keys(plan: Plan, stream: int) -> PRNGKeyArray:
+  """A key for each seed."""
+  root = jax.random.fold_in(jax.random.key(plan.root_seed), stream)
+  return jnp.stack([jax.random.fold_in(root, seed) for seed in plan.seeds])
+
+
+def _hypers(plan: Plan, group: groups_lib.Group) -> steps.Hypers:
+  rates, decays = np.array(plan.hypers, np.float32)[group.hypers].T
+  return steps.Hypers(jnp.asarray(rates), jnp.asarray(decays))
+
+
+def _start(
+  head: Head, block: Block, group: groups_lib.Group, keys: PRNGKeyArray
+) -> steps.State:
+  num_cells = group.cells.stop - group.cells.start
+  num_hypers = group.hypers.stop - group.hypers.start
+  return steps.start(
+    keys,
+    head=head,
+    shape=block.features[0].shape[1:],
+    num_cells=num_cells,
+    num_hypers=num_hypers,
+  )
+
+
+def _groups(job: steps.Job, block: Block, plan: Plan) -> list[groups_lib.Group]:
+  """Members by turns, from what a step of one of them makes."""
+  shape = block.features[0].shape[1:]
+  params = jax.eval_shape(
+    lambda key: job.head.init(key, shape), jax.random.key(0)
+  )
+  batch = _abstract(block, plan.batch_size)
+
+  def member(params: Params, x: Array, own: dict, key: PRNGKeyArray) -> PyTree:
+    own = own if job.draw is None else job.draw(key, own)
+    loss = functools.partial(steps.member_loss, job)
+    return jax.value_and_grad(loss)(params, x, own)
+
+  jaxpr = jax.make_jaxpr(member)(params, *batch, jax.random.key(0))
+  num_seeds = len(plan.seeds)
+  groups = groups_lib.split(
+    block.num_cells,
+    len(plan.hypers),
+    num_seeds * batch[0].size * 4,
+    num_seeds * groups_lib.traced_bytes(jaxpr.jaxpr),
+    plan.step_bytes,
+  )
+  logging.info(
+    "probes: %d cells x %d hypers x %d seeds, in %d groups",
+    block.num_cells,
+    len(plan.hypers),
+    num_seeds,
+    len(groups),
+  )
+  return groups
+
+
+def _predict_groups(
+  head: Head, params: Params, block: Block, batch_size: int, most: int
+) -> list[groups_lib.Group]:
+  num_cells, num_hypers, num_seeds = jax.tree.leaves(params)[0].shape[:3]
+  one = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[3:], x.dtype), params
+  )
+  x, own = _abstract(block, batch_size)
+  jaxpr = jax.make_jaxpr(head.apply)(one, x, own)
+  each = num_seeds * groups_lib.traced_bytes(jaxpr.jaxpr)
+  return groups_lib.split(num_cells, num_hypers, x.size * 4, each, most)
+
+
+def _abstract(block: Block, batch_size: int) -> tuple[Any, dict[str, Any]]:
+  """Shapes of a batch of one cell, and of its targets."""
+
+  def rows(x: Array, dtype: Any) -> Any:
+    return jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), dtype)
+
+  targets = {k: rows(v, v.dtype) for k, v in block.targets.items()}
+  return rows(block.features[0], jnp.float32), targets
+
+
+def _middle(loss: np.ndarray) -> float:
+  """The median over members whose loss is a number."""
+  finite = loss[np.isfinite(loss)]
+  return float(np.median(finite)) if finite.size else float("nan")
