@@ -269,7 +269,7 @@ def evaluate() -> ConfigDict:
   return ConfigDict(
     dict(
       tasks=(),  # of vdr/tasks; each gets a folder with its result
-      backbone="checkpoint",  # checkpoint | random | latents | pixels | isolated
+      backbone="checkpoint",  # or a control, of vdr/features/backbone.py:KINDS
       which="ema",  # parameters: ema | params | ema/DECAY
       # Where features are read: every layer at every noise level is a cell.
       layers=(),  # 0: embedded tokens … depth; (): two thirds of the depth

@@ -77,7 +77,7 @@ def show(
   video: Clips,
   clip_index: Int[np.ndarray, " b"],
   frame: int = 0,
-) -> Clips:
+) -> UInt8[np.ndarray, "b t2 h w 3"]:
   """What a control sees of clips.
 
   Args:

@@ -71,8 +71,8 @@ def _tasks(config: Config) -> list[Task]:
   (name, *more) = sorted(config.data.sources)
   if more:
     raise errors.UserError(
-      f"data.sources has {', '.join((name, *more))}: tasks take their clips from"
-      " one source"
+      f"data.sources has {', '.join((name, *more))}: tasks take their clips"
+      " from one source"
     )
   source = config.data.sources[name].copy_and_resolve_references()
   with source.unlocked():

@@ -1,0 +1,96 @@
+"""Result files: what is written is read, checked and compared."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vdr import results
+from vdr.metrics import accumulators, statistics
+from vdr.runtime import errors
+
+RNG = np.random.default_rng(0)
+
+
+def ratio(mean, n=200):
+  return accumulators.Ratio(RNG.random(n) < mean, np.ones(n))
+
+
+RUNS = [ratio(0.7), ratio(0.7)]
+
+
+def make(**fields):
+  estimate = results.estimate(RUNS)
+  cell = {
+    "layer": 2,
+    "noise_level": 0.1,
+    "log_snr": 3.0,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "select": 0.7,
+    "test": {"top_1": estimate},
+  }
+  return {
+    "schema_version": 1,
+    "task": "action",
+    "title": "action recognition",
+    "primary": "top_1",
+    "lower_is_better": False,
+    "chance": 0.125,
+    "backbone": {"kind": "checkpoint", "hash": "0123"},
+    "checkpoint": "runs/video",
+    "split": "test",
+    "n": {"train": 3, "select": 2, "test": 200},
+    "skipped": {"test": 0},
+    "seeds": [0, 1],
+    "method": results.METHOD,
+    "cells": [cell],
+    "best": 0,
+    "controls": {},
+    "config": {},
+    "versions": {},
+    "seconds": 1.0,
+  } | fields
+
+
+def test_what_is_written_is_read(tmp_path):
+  clips = {"backbone/top_1": RUNS}
+  results.write(tmp_path / "action", make(), clips)
+  assert results.read(tmp_path / "action") == results.to_plain(make())
+  (found,) = results.read_clips(tmp_path / "action").values()
+  for a, b in zip(found, RUNS, strict=True):
+    np.testing.assert_array_equal(a.numerator, b.numerator)
+    assert a.score() == b.score()
+
+
+def test_what_does_not_fit_the_schema_is_never_written(tmp_path):
+  with pytest.raises(ValueError, match="'best'"):
+    bad = make()
+    del bad["best"]
+    results.write(tmp_path / "action", bad, {})
+  with pytest.raises(ValueError, match="extra"):
+    results.write(tmp_path / "action", make(extra=1), {})
+  assert not (tmp_path / "action").exists()
+
+
+def test_missing_and_damaged_results_are_told(tmp_path):
+  with pytest.raises(errors.UserError, match="run the verb evaluate"):
+    results.read(tmp_path)
+  (tmp_path / results.NAME).write_text(json.dumps(make(n=3)))
+  with pytest.raises(errors.UserError, match="no result of this version"):
+    results.read(tmp_path)
+
+
+def test_a_better_backbone_is_better_for_sure():
+  goal = statistics.Goal(chance=0.125)
+  found = results.compare([ratio(0.9)], [ratio(0.5)], goal)
+  assert 0 < found["difference"]["low"] < found["difference"]["value"]
+  assert found["difference"]["p_value"] < 0.01
+  assert found["gain"]["value"] > 0.5
+  same = results.compare(RUNS, RUNS, goal)
+  assert same["difference"]["value"] == 0
+
+
+def test_numbers_that_are_none_are_null():
+  tree = {"a": np.float32("nan"), "b": (np.inf, np.int64(3)), "c": np.eye(1)}
+  assert results.to_plain(tree) == {"a": None, "b": [None, 3], "c": [[1.0]]}
