@@ -15,7 +15,6 @@ from vdr.probes import head as head_lib
 from vdr.probes import readout
 from vdr.runtime import errors
 
-
 # [R | t] of a camera that does not move.
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
