@@ -188,18 +188,27 @@ def predict(
       rows = np.arange(start, start + size)
       count = min(size, block.num_clips - start)
       index = jnp.asarray(np.minimum(rows, block.num_clips - 1))
-
-      def run(
-        part: Params, group: groups_lib.Group, rows: Array = index
-      ) -> Any:
-        x = block.features[group.cells]
-        return steps.predict(part, x, block.targets, rows, head=head, then=then)
-
+      run = functools.partial(_predict, head, then, block, index)
       parts = _turns(run, own, groups)
       outputs = groups_lib.join(parts, groups)
       outputs = jax.tree.map(lambda x, n=count: x[:, :, :, :n], outputs)
       kept = rows[:count]
       yield outputs, {k: np.asarray(v)[kept] for k, v in block.targets.items()}
+
+
+def _predict(
+  head: Head,
+  then: steps.Then | None,
+  block: Block,
+  rows: Array,
+  params: Params,
+  group: groups_lib.Group,
+) -> PyTree:
+  """Outputs of a group for some rows of a block."""
+  features = block.features[group.cells]
+  return steps.predict(
+    params, features, block.targets, rows, head=head, then=then
+  )
 
 
 def _calls(blocks: Blocks, plan: Plan) -> Iterator[tuple[Block, steps.Work]]:

@@ -17,19 +17,21 @@ Config = Any  # config.probe: an `ml_collections.ConfigDict`
 TRACKERS = ("one_shot", "recurrent")
 
 
-def plan(cfg: Config, seed: int) -> Plan:
+def plan(cfg: Config, seed: int, batch_size: int | None = None) -> Plan:
   """How members are fitted.
 
   Args:
     cfg: config.probe.
     seed: config.seed.
+    batch_size: clips of a step, `cfg.dense.batch_size` for instance; None: that
+      of heads with one answer a clip.
 
   Raises:
     UserError: a number means nothing.
   """
   made = Plan(
     num_steps=cfg.num_steps,
-    batch_size=cfg.batch_size,
+    batch_size=cfg.batch_size if batch_size is None else batch_size,
     learning_rates=tuple(cfg.learning_rates),
     weight_decays=tuple(cfg.weight_decays),
     seeds=tuple(range(cfg.num_seeds)),

@@ -120,10 +120,16 @@ class Norm(nnx.Module):
 class Mlp(nnx.Module):
   """Dense, GELU (tanh form), Dense."""
 
-  def __init__(self, sizes: tuple[int, int, int], rngs: nnx.Rngs):
+  def __init__(
+    self,
+    sizes: tuple[int, int, int],
+    rngs: nnx.Rngs,
+    last: layers.Initializer | None = None,
+  ):
     ins, hidden, outs = sizes
     self.up = dense((ins,), (hidden,), rngs)
-    self.down = dense((hidden,), (outs,), rngs)
+    last = last or fan_in(1)
+    self.down = layers.Linear((hidden,), (outs,), rngs, kernel=last)
 
   def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b e"]:
     return self.down(jax.nn.gelu(self.up(x)))

@@ -143,7 +143,8 @@ class _Recurrent(nnx.Module):
     self.last = readout.dense((width,), (width,), rngs)
     self.predict = readout.Mlp((width, width, width), rngs)
     self.state_norm = _ScaleNorm(width, rngs, 1e-4)
-    self.values = readout.Mlp((width, width, head.targets.num_values), rngs)
+    sizes = (width, width, head.targets.num_values)
+    self.values = readout.Mlp(sizes, rngs, head.targets.last_kernel)
     self.logits = (
       readout.Mlp((width, width, 2), rngs)
       if head.targets.kind == "points"

@@ -121,9 +121,9 @@ def over_members(fn: Callable, shared_clips: bool) -> Callable:
 
 
 def gather(
-  features: tuple[Array, ...], targets: Inputs, rows: Int[Array, "*b"]
-) -> tuple[Float[Array, "c *b_d"], Inputs]:
-  """The rows of a block, features in float32."""
+  features: tuple[Array, ...], targets: Inputs, rows: Int[Array, "..."]
+) -> tuple[Float[Array, "..."], Inputs]:
+  """The rows of a block: features [c *rows …] in float32, and targets."""
 
   def take(x: Array) -> Array:
     return jnp.take(x, rows, axis=0, mode="clip")

@@ -45,9 +45,9 @@ class Targets:
     query_dim: coordinates of a query, k.
     octaves: of the Fourier features; 16 as published.
     hidden: width of the queries' MLP, and of what it gives; 512 as published.
-    from_query: the head's numbers are added to those of the query, so that it
-      starts with everything at rest. Ours: the published heads learn to copy
-      the query first, for which few steps are too few.
+    from_query: the head's numbers are added to those of the query, and start at
+      zero: everything is at rest. Ours: the published heads have to learn to
+      copy the query, for which few steps are too few.
   """
 
   kind: Kind
@@ -55,6 +55,11 @@ class Targets:
   octaves: int = 16
   hidden: int = 512
   from_query: bool = False
+
+  @property
+  def last_kernel(self) -> layers.Initializer:
+    """Where the last linear map starts."""
+    return layers.zeros if self.from_query else readout.fan_in(1)
 
   @property
   def num_values(self) -> int:
@@ -143,7 +148,9 @@ class _Track(nnx.Module):
     self.query = readout.dense((targets.hidden,), (width,), rngs)
     self.readout = readout.Readout(head.sizes, shape, rngs)
     numbers = 4  # points: x, y, visible, certain; boxes: yxyx
-    self.out = readout.dense((width,), (head.tile_frames, numbers), rngs)
+    self.out = layers.Linear(
+      (width,), (head.tile_frames, numbers), rngs, kernel=targets.last_kernel
+    )
 
   def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
     head, given = self.head, inputs[QUERY]
