@@ -6,9 +6,8 @@ Prints Markdown tables of times relative to one full forward, that to the
 prediction: of single layers (the pass stops there), of all layers at once, of
 several noise levels (which share one encoding of the clip), of draws, and of
 the tokenizer by itself. Each way is timed beside a full forward, in turns, and
-ratios are medians, since the speed of a shared machine changes by the minute; on a CPU the time
-that it works is the steadier measure of the two.
-Weights are random.
+ratios are medians, since the speed of a shared machine changes by the minute;
+on a CPU the time that it works is the steadier of the two. Weights are random.
 """
 
 import statistics
