@@ -1,6 +1,7 @@
 """What is read of a frozen network, and the names of the results."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -115,20 +116,7 @@ class FeatureSpec:
     Raises:
       UserError: there are none, or the schedule does not reach a log-SNR.
     """
-    if not self.noise_levels and not self.log_snrs:
-      raise errors.UserError(
-        "neither noise_levels nor log_snrs are given; give one of them, for"
-        " example noise_levels=(0.2,)"
-      )
-    # Also while a jitted function around it is traced.
-    with jax.ensure_compile_time_eval():
-      levels = self.noise_levels
-      if self.log_snrs:
-        _check_reached(self.log_snrs, schedule)
-        levels = schedule.from_log_snr(np.asarray(self.log_snrs, np.float32))
-        levels = tuple(map(float, np.asarray(levels)))
-      log_snrs = schedule.log_snr(np.asarray(levels, np.float32))
-      return Levels(tuple(levels), tuple(map(float, np.asarray(log_snrs))))
+    return _levels(tuple(self.noise_levels), tuple(self.log_snrs), schedule)
 
   def program(self) -> "FeatureSpec":
     """What of it decides the compiled program: not the seed, nor the levels."""
@@ -146,6 +134,28 @@ def _numbers(
       f"{name}={values!r} is no sequence of numbers; give one, (1, 2) or (1,)"
     ) from error
   return tuple(dict.fromkeys(numbers))
+
+
+@functools.cache
+def _levels(
+  noise_levels: tuple[float, ...],
+  log_snrs: tuple[float, ...],
+  schedule: schedules.Schedule,
+) -> Levels:
+  if not noise_levels and not log_snrs:
+    raise errors.UserError(
+      "neither noise_levels nor log_snrs are given; give one of them, for"
+      " example noise_levels=(0.2,)"
+    )
+  # Also while a jitted function around it is traced.
+  with jax.ensure_compile_time_eval():
+    levels = noise_levels
+    if log_snrs:
+      _check_reached(log_snrs, schedule)
+      found = schedule.from_log_snr(np.asarray(log_snrs, np.float32))
+      levels = tuple(map(float, np.asarray(found)))
+    found = schedule.log_snr(np.asarray(levels, np.float32))
+    return Levels(levels, tuple(map(float, np.asarray(found))))
 
 
 def _check_reached(
