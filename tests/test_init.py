@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import vdr
 
 
@@ -15,6 +17,14 @@ def test_import_loads_nothing_heavy():
   heavy = {"jax", "numpy", "tensorflow", "flax", "ml_collections", "absl"}
   assert "vdr" in loaded
   assert not heavy & set(loaded)
+
+
+def test_load_is_there_when_it_is_used():
+  from vdr.features import videos
+
+  assert vdr.load is videos.load
+  with pytest.raises(AttributeError, match="no attribute 'lode'"):
+    _ = vdr.lode
 
 
 def test_the_version_has_three_numbers():

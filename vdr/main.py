@@ -32,6 +32,7 @@ JOBS = {
   "latents": "encode a data set once, so that training need not",
   "train": "train a diffusion model on clips, images or both",
   "sample": "draw clips or images from a trained diffusion model",
+  "extract": "write the frozen features of every clip of a source",
   "preview": "draw a source's clips with everything known about them",
 }
 
@@ -49,6 +50,8 @@ def _verb(job: str) -> Callable:
       from vdr import train as verb
     case "sample":
       from vdr import sample as verb
+    case "extract":
+      from vdr import extract as verb
     case "preview":
       from vdr.data import preview as verb
     case _:

@@ -1,0 +1,160 @@
+"""What reading features costs, against one full forward of the network.
+
+  python -m benchmarks.features [--size=small] [--side=64] [--rounds=9]
+
+Prints Markdown tables of times relative to one full forward, that to the
+prediction: of single layers (the pass stops there), of all layers at once, of
+several noise levels (which share one encoding of the clip), of draws, and of
+the tokenizer by itself. Each way is timed beside a full forward, in turns, and
+ratios are medians, since the speed of a shared machine changes by the minute;
+on a CPU the time that it works is the steadier of the two. Weights are random.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from configs import base
+from vdr import features
+from vdr.diffusion import schedule as schedules
+from vdr.features import backbone as backbones
+from vdr.features import networks
+from vdr.models import dit, sizes, tokenizer
+
+_SIZE = flags.DEFINE_string("size", "small", "Of the network (sizes.py).")
+_SIDE = flags.DEFINE_integer("side", 64, "Pixels of a clip's side.")
+_FRAMES = flags.DEFINE_integer("frames", 17, "Pixel frames of a clip.")
+_DOWNSAMPLE = flags.DEFINE_integer("downsample", 8, "Pixels of a latent.")
+_BATCH = flags.DEFINE_integer("batch_size", 4, "Clips at once.")
+_LEVELS = flags.DEFINE_integer("levels", 4, "Noise levels at once.")
+_ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds; medians are printed.")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "Of activations.")
+_SCAN = flags.DEFINE_boolean("scan", True, "Blocks in a loop.")
+
+Way = Callable[[], object]
+
+
+def _backbone() -> features.Backbone:
+  model, cfg = base.model(), base.tokenizer()
+  cfg.downsample = _DOWNSAMPLE.value
+  cfg.channels = min(cfg.channels, 3 * cfg.downsample**2)
+  model.size, model.dtype = _SIZE.value, _DTYPE.value
+  model.latent_channels, model.scan = cfg.channels, _SCAN.value
+  network = networks.Diffusion(
+    networks.freeze(model),
+    networks.freeze_tokenizer(cfg),
+    schedules.get_schedule("linear_zsnr"),
+  )
+  key = jax.random.key(0)
+  params = {
+    "model": backbones._random_params(network.model, key),
+    "tokenizer": tokenizer.init(cfg, key),
+  }
+  return features.Backbone(network, params, {"kind": "random"})
+
+
+def _forward(backbone: features.Backbone, video: np.ndarray) -> Way:
+  """One full forward on latents that are there already."""
+  latents = backbone.encode(video)
+  level = jnp.full(len(video), 0.2)
+  cfg = backbone.network.model  # pyright: ignore[reportAttributeAccessIssue]
+
+  @jax.jit
+  def predict(params, latents):
+    return dit.apply(cfg, params, latents, level)[0]
+
+  return lambda: predict(backbone.params["model"], latents)
+
+
+def _read(
+  backbone: features.Backbone,
+  video: np.ndarray,
+  layers: tuple[int, ...],
+  num_levels: int = 1,
+  draws: int = 1,
+) -> Way:
+  levels = tuple(float(s) for s in np.linspace(0.1, 0.5, num_levels))
+  spec = features.FeatureSpec(layers, levels, draws=draws)
+  return lambda: backbone.features(video, spec)
+
+
+def _time(way: Way) -> tuple[float, float]:
+  """Seconds that pass, and seconds that processors work."""
+  start = time.perf_counter(), time.process_time()
+  jax.block_until_ready(way())
+  return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
+def measure(
+  ways: Mapping[str, Way], reference: Way
+) -> dict[str, list[tuple[float, float]]]:
+  """Both times of each way over those of the reference beside it."""
+  for way in (reference, *ways.values()):
+    jax.block_until_ready(way())  # compile
+  ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+  for number in range(_ROUNDS.value):
+    for name, way in ways.items():
+      if number % 2:
+        other, own = _time(reference), _time(way)
+      else:
+        own, other = _time(way), _time(reference)
+      ratios[name].append((own[0] / other[0], own[1] / other[1]))
+  return ratios
+
+
+def _table(
+  title: str,
+  ratios: Mapping[str, list[tuple[float, float]]],
+  targets: Mapping[str, float],
+) -> None:
+  print(f"\n{title}\n\n| way | × full forward | range | CPU time | target |")
+  print("|---|---|---|---|---|")
+  for name, pairs in ratios.items():
+    wall, cpu = zip(*pairs, strict=True)
+    spread = f"{min(wall):.2f} to {max(wall):.2f}"
+    middles = statistics.median(wall), statistics.median(cpu)
+    target = f"≤ {targets[name]:.2f}" if name in targets else ""
+    print(
+      f"| {name} | {middles[0]:.2f} | {spread} | {middles[1]:.2f} | {target} |"
+    )
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  backbone = _backbone()
+  depth = sizes.size_of(_SIZE.value).depth
+  side, num = _SIDE.value, _LEVELS.value
+  rng = np.random.default_rng(0)
+  shape = (_BATCH.value, _FRAMES.value, side, side, 3)
+  video = rng.integers(0, 256, shape, dtype=np.uint8)
+  ways: dict[str, Way] = {
+    "another full forward": _forward(backbone, video),
+    "tokenizer alone": lambda: backbone.encode(video),
+    f"all {depth + 1} layers": _read(backbone, video, tuple(range(depth + 1))),
+  }
+  targets = {f"all {depth + 1} layers": 1.10}
+  for layer in sorted({0, depth // 4, depth // 2, 3 * depth // 4, depth}):
+    name = f"layer {layer} alone"
+    ways[name] = _read(backbone, video, (layer,))
+    targets[name] = layer / depth + 0.10
+  last = (depth,)
+  ways[f"layer {depth}, {num} noise levels"] = _read(backbone, video, last, num)
+  ways[f"layer {depth}, {num} draws"] = _read(backbone, video, last, 1, num)
+  ways[f"layer {depth}, {num} calls"] = lambda: [
+    _read(backbone, video, last)() for _ in range(num)
+  ]
+  device = jax.devices()[0].device_kind
+  title = (
+    f"{_SIZE.value}, {_DTYPE.value}, {_BATCH.value} clips of"
+    f" {_FRAMES.value}×{side}×{side}, {device}; features include the tokenizer"
+  )
+  _table(title, measure(ways, _forward(backbone, video)), targets)
+
+
+if __name__ == "__main__":
+  app.run(main)
