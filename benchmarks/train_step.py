@@ -16,6 +16,10 @@ attention`. All ways take turns, in reversed order every second round, and the
 first step of a turn, which wakes one library's threads, is not counted. Figures
 are medians over the rounds; ratios are taken within a round. On a GPU, float32
 products are in TF32 on both sides.
+
+Where other programs use the cores, too, processor time of one core is steadier:
+
+  taskset -c 0 python -m benchmarks.train_step --clock=processor
 """
 
 import dataclasses
@@ -46,6 +50,9 @@ _CHANNELS = flags.DEFINE_integer("channels", 24, "Of a latent.")
 _DTYPES = flags.DEFINE_list("dtypes", "float32,bfloat16", "To compare in.")
 _ROUNDS = flags.DEFINE_integer("rounds", 9, "Turns of each way.")
 _SECONDS = flags.DEFINE_float("seconds", 1.0, "Time of a turn, about.")
+_CLOCK = flags.DEFINE_enum(
+  "clock", "wall", ("wall", "processor"), "What is measured; see above."
+)
 _COMPILE = flags.DEFINE_bool("compile", True, "Also torch.compile.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the figures, too.")
 
@@ -233,14 +240,15 @@ def make_ways(dtype: str) -> tuple[dict[str, Way], dict[str, float]]:
 
 def turn(way: Way) -> float:
   """Seconds of a step of one turn."""
-  start = time.perf_counter()
+  clock = time.perf_counter if _CLOCK.value == "wall" else time.process_time
+  start = clock()
   way.wait(way.step())
-  count = max(1, round(_SECONDS.value / (time.perf_counter() - start)))
-  start = time.perf_counter()
+  count = max(1, round(_SECONDS.value / (clock() - start)))
+  start = clock()
   for _ in range(count - 1):
     way.step()
   way.wait(way.step())
-  return (time.perf_counter() - start) / count
+  return (clock() - start) / count
 
 
 def measure(ways: dict[str, Way]) -> None:
@@ -295,6 +303,7 @@ def main(argv: list[str]) -> None:
     "images": _IMAGES.value,
     "grid": (t, h, w),
     "device": device,
+    "clock": _CLOCK.value,
     "cores": processes.usable_cores(),
     "jax": jax.__version__,
     "torch": torch_step.VERSION,
