@@ -49,7 +49,9 @@ class Points(task.Task):
       names=("points_xy", "points_visible"),
       valid="query_visible",
     )
-    return task.Readout(head, losses.Points(resolution=float(shape.width)), draw)
+    return task.Readout(
+      head, losses.Points(resolution=float(shape.width)), draw
+    )
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """TAP-Vid's scores, all of them."""

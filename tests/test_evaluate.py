@@ -1,0 +1,95 @@
+"""From a checkpoint to result files."""
+
+import pytest
+
+from configs import evaluate as evaluate_config
+from tests import training
+from vdr import evaluate, results, train
+from vdr.runtime import errors
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+  path = tmp_path_factory.mktemp("trained") / "run"
+  cfg = training.config(train__amount=1.0, train__validate_every_steps=0)
+  train.run(cfg, path)
+  return path
+
+
+def config(run, /, **fields):
+  cfg = evaluate_config.get_config("debug")
+  fields = {
+    "checkpoint": str(run),
+    "evaluate.tasks": ("action", "pose"),
+    "evaluate.layers": (1, 2),
+    "evaluate.controls": ("latents", "blind"),
+  } | {name.replace("__", "."): value for name, value in fields.items()}
+  with cfg.unlocked():
+    cfg.update_from_flattened_dict(fields)
+  return cfg
+
+
+@pytest.fixture(scope="module")
+def evaluated(checkpoint, tmp_path_factory):
+  path = tmp_path_factory.mktemp("evaluated") / "run"
+  evaluate.run(config(checkpoint), path)
+  return path
+
+
+def test_each_task_has_its_result(evaluated):
+  for name, primary in (("action", "top_1"), ("pose", "r_squared")):
+    result = results.read(evaluated / name)
+    assert result["primary"] == primary
+    assert result["n"] == {"train": 16, "select": 8, "test": 8}
+    assert [c["layer"] for c in result["cells"]] == [1, 2]
+    assert set(result["controls"]) == {"latents", "blind"}
+    best = max(result["cells"], key=lambda cell: cell["select"])
+    assert result["cells"][result["best"]] == best
+    for cell in result["cells"]:
+      score = cell["test"][primary]
+      assert score["low"] <= score["value"] <= score["high"]
+    assert result["backbone"]["hash"]
+
+
+def test_scores_follow_from_the_clips(evaluated):
+  for name in ("action", "pose"):
+    result = results.read(evaluated / name)
+    clips = results.read_clips(evaluated / name)
+    primary = result["primary"]
+    best = result["cells"][result["best"]]["test"][primary]["value"]
+    (run,) = clips[f"backbone/{primary}"]
+    assert run.num_clips == 8
+    assert run.score() == pytest.approx(best)
+    for control, found in result["controls"].items():
+      (other,) = clips[f"{control}/{primary}"]
+      assert found["difference"]["value"] == pytest.approx(
+        run.score() - other.score()
+      )
+
+
+def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
+  before = (evaluated / "pose" / results.NAME).stat().st_mtime_ns
+  evaluate.run(config(checkpoint), evaluated)
+  assert (evaluated / "pose" / results.NAME).stat().st_mtime_ns == before
+  assert "pose: r_squared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    (dict(evaluate__tasks=()), "evaluate.tasks is empty"),
+    (dict(evaluate__tasks=("flow",)), "task 'flow' is unknown"),
+    (dict(evaluate__tasks=("label",)), "the data have 0"),
+    (dict(evaluate__layers=(3,)), "layer 3 does not exist"),
+    (dict(evaluate__noise_levels=(1.5,)), "1.5 is not within 0"),
+    (dict(evaluate__controls=("luck",)), "control 'luck' is unknown"),
+    (dict(data__sources__main__height=64), "trained on 32 pixels"),
+    (dict(checkpoint=""), "no checkpoint is named"),
+  ],
+)
+def test_what_can_not_be_evaluated_is_refused(
+  checkpoint, fields, message, tmp_path
+):
+  with pytest.raises(errors.UserError, match=message):
+    evaluate.run(config(checkpoint, **fields), tmp_path / "no")
+  assert not (tmp_path / "no").exists()
