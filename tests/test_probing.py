@@ -1,5 +1,6 @@
 """Reading splits, and what is chosen on which of them."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,11 +62,11 @@ def test_targets_are_those_of_clips_that_count(made):
 
 def test_a_task_sees_its_own_targets_and_cells(made):
   _, action = made
-  features = tuple(np.full((3, 1, 1, 1, 2), i, np.float32) for i in range(3))
+  features = tuple(jnp.full((3, 1, 1, 1, 2), float(i)) for i in range(3))
   targets = {
-    "clip_valid": np.ones(3, bool),
-    "action/action": np.arange(3),
-    "pose/pose": np.zeros((3, 3, 4)),
+    "clip_valid": jnp.ones(3, bool),
+    "action/action": jnp.arange(3),
+    "pose/pose": jnp.zeros((3, 3, 4)),
   }
   own = probing._for_task(blocks.Block(features, targets), action, [0, 2])
   assert isinstance(own, blocks.Block)

@@ -49,9 +49,8 @@ class Points(task.Task):
       names=("points_xy", "points_visible"),
       valid="query_visible",
     )
-    return task.Readout(
-      head, losses.Points(resolution=float(shape.width)), draw
-    )
+    loss = losses.Points(resolution=float(shape.width))
+    return task.Readout(head, loss, draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """TAP-Vid's scores, all of them."""
