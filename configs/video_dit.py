@@ -53,7 +53,7 @@ VARIANTS = {
     "tokenizer.downsample": 4,
     "tokenizer.channels": 24,
     "model.scan": False,  # a tenth faster on a CPU (benchmarks/train_step.py)
-    "train.amount": 600.0,
+    "train.amount": 500.0,
     "train.validate_every_steps": 100,
     "log.every_steps": 20,
     "log.samples_every_steps": 200,
