@@ -19,8 +19,7 @@ the result is the same.
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +32,7 @@ from vdr.probes import steps
 from vdr.probes.blocks import Block, Blocks
 from vdr.probes.head import Head, Params
 from vdr.probes.plan import Plan
-from vdr.runtime import errors, processes, progress
+from vdr.runtime import errors, progress
 
 PyTree = Any
 Arrays = dict[str, np.ndarray]
@@ -90,23 +89,23 @@ def fit(
   groups: list[groups_lib.Group] = []
   states: Sequence[steps.State] = []
   losses: list[PyTree] = []
-  diverged = None
-  with progress.bar(
-    plan.num_steps, unit="step", label=label, quiet=quiet
-  ) as bar:
+  with (
+    progress.bar(plan.num_steps, label=label, quiet=quiet) as bar,
+    groups_lib.turns() as take_turns,
+  ):
     for block, work in _calls(blocks, plan):
       if not groups:
         groups = _groups(job, block, plan)
         init = _keys(plan, INIT)
         states = [_start(head, block, group, init) for group in groups]
       run = functools.partial(_train, job, plan, keys, block, work)
-      states, sums = zip(*_turns(run, states, groups), strict=True)
+      states, sums = zip(*take_turns(run, states, groups), strict=True)
       count = int(work.count)
       losses.append(groups_lib.join(list(sums), groups) / count)
       bar.advance(count)
       bar.note(f"loss {_middle(losses[-1]):.4g}")
-    params = groups_lib.join([state.params for state in states], groups)
-    diverged = ~groups_lib.join([state.alive for state in states], groups)
+  params = groups_lib.join([state.params for state in states], groups)
+  diverged = ~groups_lib.join([state.alive for state in states], groups)
   if diverged.any():
     logging.warning(
       "probes: %d of %d members of %s diverged and are left out",
@@ -138,23 +137,6 @@ def _train(
   )
 
 
-def _turns(run: Callable, *args: Sequence[Any]) -> list[Any]:
-  """`run` for each group; on a CPU each core has one at a time.
-
-  XLA shares only large matrix products among cores, and those of probes are
-  small. The first compiles alone, for all.
-  """
-  if jax.default_backend() != "cpu":
-    return [run(*own) for own in zip(*args, strict=True)]
-
-  def wait(*own: Any) -> Any:
-    return jax.block_until_ready(run(*own))
-
-  first = wait(*(each[0] for each in args))
-  with futures.ThreadPoolExecutor(processes.usable_cores()) as pool:
-    return [first, *pool.map(wait, *(each[1:] for each in args))]
-
-
 def predict(
   head: Head,
   params: Params,
@@ -175,25 +157,25 @@ def predict(
 
   Yields:
     Outputs with axes [cells hypers seeds b …], and the targets [b …]. The last
-    batch of a block may be smaller; nothing is padded but by the caller.
+    batch of a block may be smaller.
   """
-  first = jax.tree.leaves(params)[0]
-  for block in blocks:
-    if block.num_cells != first.shape[0]:
-      raise ValueError(f"{block.num_cells} cells, probes of {first.shape[0]}")
-    size = min(plan.batch_size, block.num_clips)
-    groups = _predict_groups(head, params, block, size, plan.step_bytes)
-    own = [jax.tree.map(jnp.asarray, group.of(params)) for group in groups]
-    for start in range(0, block.num_clips, size):
-      rows = np.arange(start, start + size)
-      count = min(size, block.num_clips - start)
-      index = jnp.asarray(np.minimum(rows, block.num_clips - 1))
-      run = functools.partial(_predict, head, then, block, index)
-      parts = _turns(run, own, groups)
-      outputs = groups_lib.join(parts, groups)
-      outputs = jax.tree.map(lambda x, n=count: x[:, :, :, :n], outputs)
-      kept = rows[:count]
-      yield outputs, {k: np.asarray(v)[kept] for k, v in block.targets.items()}
+  num_cells = jax.tree.leaves(params)[0].shape[0]
+  with groups_lib.turns() as take_turns:
+    for block in blocks:
+      if block.num_cells != num_cells:
+        raise ValueError(f"{block.num_cells} cells, probes of {num_cells}")
+      size = min(plan.batch_size, block.num_clips)
+      groups = _predict_groups(head, params, block, size, plan.step_bytes)
+      own = [jax.tree.map(jnp.asarray, group.of(params)) for group in groups]
+      targets = {k: np.asarray(v) for k, v in block.targets.items()}
+      for start in range(0, block.num_clips, size):
+        stop = min(start + size, block.num_clips)
+        rows = np.minimum(np.arange(start, start + size), stop - 1)
+        run = functools.partial(_predict, head, then, block, jnp.asarray(rows))
+        outputs = groups_lib.join(take_turns(run, own, groups), groups)
+        count = stop - start  # the rest of the last batch is padding
+        outputs = jax.tree.map(lambda x, n=count: x[:, :, :, :n], outputs)
+        yield outputs, {k: v[start:stop] for k, v in targets.items()}
 
 
 def _predict(

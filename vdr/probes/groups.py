@@ -1,11 +1,15 @@
-"""Which members are computed together, by the memory that a step may take."""
+"""Which members are computed together, and how groups of them take turns."""
 
+import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from vdr.runtime import processes
 
 PyTree = Any
 
@@ -54,6 +58,34 @@ def split(
     range(0, num_cells, cells), range(0, num_hypers, hypers)
   )
   return [Group(slice(c, c + cells), slice(h, h + hypers)) for c, h in starts]
+
+
+@contextlib.contextmanager
+def turns() -> Iterator[Callable[..., list[Any]]]:
+  """Gives `take_turns(run, *args)`: `run` for each group, results in order.
+
+  On a CPU every core has a group at a time: XLA shares only large matrix
+  products among cores, and those of probes are small. The very first group runs
+  alone, since it compiles for all.
+  """
+  if jax.default_backend() != "cpu":
+    yield lambda run, *args: [run(*own) for own in zip(*args, strict=True)]
+    return
+  is_first = True
+  with futures.ThreadPoolExecutor(processes.usable_cores()) as pool:
+
+    def take_turns(run: Callable, *args: Sequence[Any]) -> list[Any]:
+      nonlocal is_first
+
+      def wait(own: tuple) -> Any:
+        return jax.block_until_ready(run(*own))
+
+      each = list(zip(*args, strict=True))
+      alone = each[:1] if is_first else []
+      is_first = False
+      return [*map(wait, alone), *pool.map(wait, each[len(alone) :])]
+
+    yield take_turns
 
 
 def join(parts: list[PyTree], groups: list[Group]) -> PyTree:

@@ -201,24 +201,12 @@ class Readout(nnx.Module):
     b, *_, d = x.shape
     x = x.reshape(b, -1, d)
     split = query.reshape(*query.shape[:-1], self.sizes.num_heads, -1)
-    attend = self._pooled if self._pools(query) else self._projected
+    pooled = pools(self.sizes, query.shape[-2], d)
+    attend = self._pooled if pooled else self._projected
     if query.ndim == 2:
       query = query[None]
     z = query + self.out(attend(x, split))
     return z + self.mlp(self.norm(z))
-
-  def _pools(self, query: Float[Array, "*b q p"]) -> bool:
-    """Whether values are projected after pooling, by multiply-adds a token.
-
-    Forward and backward: both products of `pooled` have gradients for one
-    factor, and so have keys and values, attention itself for both.
-    """
-    sizes, (d, *_) = self.sizes, self.key.kernel.shape
-    if sizes.form != "auto":
-      return sizes.form == "pooled"
-    num = query.shape[-2]
-    pooled = 2 * 2 * num * sizes.num_heads * d
-    return pooled <= 2 * 2 * sizes.width * d + 3 * 2 * num * sizes.width
 
   def _pooled(self, x, query):
     table = jnp.asarray(self.tokens.table())
@@ -256,3 +244,16 @@ class Readout(nnx.Module):
       logits = jnp.einsum("bqac,bnac->baqn", query, k)
     weights = jax.nn.softmax(logits, axis=-1)
     return jnp.einsum("baqn,bnac->bqac", weights, v)
+
+
+def pools(sizes: Sizes, num_queries: int, token_width: int) -> bool:
+  """Whether values are projected after pooling, by multiply-adds a token.
+
+  Forward and backward: both products of `pooled` have gradients for one factor,
+  and so have keys and values, attention itself for both.
+  """
+  if sizes.form != "auto":
+    return sizes.form == "pooled"
+  pooled = 4 * num_queries * sizes.num_heads * token_width
+  projected = 4 * sizes.width * token_width + 6 * num_queries * sizes.width
+  return pooled <= projected

@@ -195,7 +195,7 @@ class DrawQueries:
     self, key: PRNGKeyArray, inputs: head_lib.Inputs
   ) -> head_lib.Inputs:
     valid: Bool[Array, "b n"] = inputs[self.valid]
-    drawn = jax.random.uniform(key, valid.shape) + valid
+    drawn = jax.random.uniform(key, valid.shape) + valid.astype(jnp.float32)
     _, index = jax.lax.top_k(drawn, min(self.num, valid.shape[1]))  # [b m]
 
     def cut(x: Array) -> Array:
