@@ -72,8 +72,14 @@ def test_an_unknown_variant_names_the_known_ones(name):
     MODULES[name].get_config("tiny")
 
 
-def test_every_field_has_its_comment():
-  source = (ROOT / "configs" / "base.py").read_text()
+@pytest.mark.parametrize(
+  ("path", "most"),
+  [(ROOT / "configs" / "base.py", 40)]
+  + [(path, 10) for path in (ROOT / "configs" / "fields").glob("[!_]*.py")],
+  ids=lambda value: getattr(value, "stem", ""),
+)
+def test_every_field_has_its_comment(path, most):
+  source = path.read_text()
   lines = source.splitlines()
   fields = [
     keyword
@@ -82,7 +88,7 @@ def test_every_field_has_its_comment():
     for keyword in call.keywords
     if not isinstance(keyword.value, ast.Call)
   ]
-  assert len(fields) > 40
+  assert len(fields) > most
   bare = [f.arg for f in fields if "  # " not in lines[f.lineno - 1]]
   assert not bare
 

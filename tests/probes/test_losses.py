@@ -52,7 +52,7 @@ def test_the_pose_loss_is_of_twelve_numbers():
   pred, pose = clips.normal(2, 3, 4), clips.normal(2, 3, 4, seed=1)
   std = tuple(np.linspace(1, 2, 12).tolist())
   found = losses.Pose(std=std)({"pose": pred}, {"pose": pose})
-  error = (np.asarray(pred) - pose).reshape(2, 12) / np.array(std, np.float32)
+  error = np.asarray(pred - pose).reshape(2, 12) / np.array(std, np.float32)
   np.testing.assert_allclose(found, (error**2).mean(1), rtol=1e-5)
 
 

@@ -8,12 +8,15 @@ from vdr.probes import plan as plan_lib
 from vdr.runtime import errors, optimizer
 
 PLAN = plan_lib.Plan(
-  num_steps=20, batch_size=4, learning_rates=(1e-3, 1e-2), weight_decays=(0, 1)
+  num_steps=20,
+  batch_size=4,
+  learning_rates=(1e-3, 1e-2),
+  weight_decays=(0.0, 1.0),
 )
 
 
 def test_hypers_are_all_pairs_rates_first():
-  expected = ((1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1))
+  expected = ((1e-3, 0.0), (1e-3, 1.0), (1e-2, 0.0), (1e-2, 1.0))
   assert PLAN.hypers == expected
 
 

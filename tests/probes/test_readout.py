@@ -73,9 +73,8 @@ class TestReadout:
       read(sizes, own, x, query), read(sizes, own, x, each), atol=1e-5
     )
 
-  @pytest.mark.parametrize("shape", [(5, 8), (2, 5, 8)])
-  def test_both_forms_have_the_same_gradients(self, shape):
-    x, query = clips.features(), clips.normal(*shape, seed=3)
+  def test_both_forms_have_the_same_gradients(self):
+    x, query = clips.features(), clips.normal(2, 5, 8, seed=3)
 
     def loss(own, query, form):
       return jnp.sum(jnp.sin(read(clips.sizes(form=form), own, x, query)))

@@ -14,11 +14,6 @@ def head(kind="points", tile_frames=2, **fields):
   return tracking.Track(clips.sizes(), targets, tile_frames)
 
 
-def start(own):
-  init = jax.jit(own.init, static_argnums=1)
-  return init(jax.random.key(0), clips.SHAPE)
-
-
 def queries(own, n=7):
   rng = np.random.default_rng(5)
   shape = (2, n, own.targets.query_dim)
@@ -81,8 +76,9 @@ class TestTrack:
     for own in (head(from_query=True), head()):
       kernel = own.targets.last_kernel(jax.random.key(0), (8, 4))
       assert (np.abs(kernel).max() == 0) == own.targets.from_query
-    params = start(head(from_query=True))
-    assert not any(x.any() for x in jax.tree.leaves(params["out"]))
+    whole = head(from_query=True)
+    last = jax.jit(lambda key: whole.init(key, clips.SHAPE)["out"])
+    assert not any(x.any() for x in jax.tree.leaves(last(jax.random.key(0))))
 
   def test_its_parameters_are_counted(self):
     d, p, t, s, e = 6, 8, 3, places.CHANNELS, 10

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key
 
 from vdr.probes import groups as groups_lib
 from vdr.probes import steps
@@ -96,8 +96,9 @@ def fit(
     for block, work in _calls(blocks, plan):
       if not groups:
         groups = _groups(job, block, plan)
-        init = _keys(plan, INIT)
-        states = [_start(head, block, group, init) for group in groups]
+        shape = block.features[0].shape[1:]
+        params = steps.draw_params(_keys(plan, INIT), head, shape)
+        states = [steps.start(params, *group.size) for group in groups]
       run = functools.partial(_train, job, plan, keys, block, work)
       states, sums = zip(*take_turns(run, states, groups), strict=True)
       count = int(work.count)
@@ -119,7 +120,7 @@ def fit(
 def _train(
   job: steps.Job,
   plan: Plan,
-  keys: PRNGKeyArray,
+  keys: Key[Array, " s"],
   block: Block,
   work: steps.Work,
   state: steps.State,
@@ -240,7 +241,7 @@ def _order(plan: Plan, num_clips: int, number: int) -> np.ndarray:
   return rows.swapaxes(0, 1)
 
 
-def _keys(plan: Plan, stream: int) -> PRNGKeyArray:
+def _keys(plan: Plan, stream: int) -> Key[Array, " s"]:
   """A key for each seed."""
   root = jax.random.fold_in(jax.random.key(plan.root_seed), stream)
   return jnp.stack([jax.random.fold_in(root, seed) for seed in plan.seeds])
@@ -251,20 +252,6 @@ def _hypers(plan: Plan, group: groups_lib.Group) -> steps.Hypers:
   return steps.Hypers(jnp.asarray(rates), jnp.asarray(decays))
 
 
-def _start(
-  head: Head, block: Block, group: groups_lib.Group, keys: PRNGKeyArray
-) -> steps.State:
-  num_cells = group.cells.stop - group.cells.start
-  num_hypers = group.hypers.stop - group.hypers.start
-  return steps.start(
-    keys,
-    head=head,
-    shape=block.features[0].shape[1:],
-    num_cells=num_cells,
-    num_hypers=num_hypers,
-  )
-
-
 def _groups(job: steps.Job, block: Block, plan: Plan) -> list[groups_lib.Group]:
   """Members by turns, from what a step of one of them makes."""
   shape = block.features[0].shape[1:]
@@ -273,7 +260,9 @@ def _groups(job: steps.Job, block: Block, plan: Plan) -> list[groups_lib.Group]:
   )
   batch = _abstract(block, plan.batch_size)
 
-  def member(params: Params, x: Array, own: dict, key: PRNGKeyArray) -> PyTree:
+  def member(
+    params: Params, x: Array, own: dict, key: Key[Array, ""]
+  ) -> PyTree:
     own = own if job.draw is None else job.draw(key, own)
     loss = functools.partial(steps.member_loss, job)
     return jax.value_and_grad(loss)(params, x, own)

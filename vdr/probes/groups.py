@@ -25,6 +25,12 @@ class Group(NamedTuple):
   cells: slice
   hypers: slice
 
+  @property
+  def size(self) -> tuple[int, int]:
+    """Number of cells, and of hypers."""
+    cells, hypers = self.cells, self.hypers
+    return cells.stop - cells.start, hypers.stop - hypers.start
+
   def of(self, tree: PyTree) -> PyTree:
     """Their part of arrays [cells hypers …]."""
     return jax.tree.map(lambda x: x[self.cells, self.hypers], tree)

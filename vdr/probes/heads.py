@@ -104,5 +104,5 @@ class _Pose(nnx.Module):
     y = self.attentive(x, inputs)["logits"]
     mean = jnp.array(self.mean, jnp.float32)[None]
     std = jnp.array(self.std, jnp.float32)[None]
-    y = mean + jnp.broadcast_to(std, mean.shape) * y
+    y = mean + std * y
     return {"pose": y.reshape(-1, 3, 4)}

@@ -97,8 +97,8 @@ class Pose:
     self, outputs: head_lib.Outputs, targets: head_lib.Inputs
   ) -> Float[Array, " b"]:
     error = (outputs["pose"] - targets[self.pose]).reshape(-1, 12)
-    std = jnp.broadcast_to(jnp.array(self.std, jnp.float32), (12,))
-    return jnp.mean((error / std[None]) ** 2, axis=-1)
+    std = jnp.array(self.std, jnp.float32)[None]
+    return jnp.mean((error / std) ** 2, axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from vdr.probes.head import Head, Inputs, Outputs, Params
 from vdr.runtime import optimizer
@@ -78,32 +79,44 @@ class Hypers(NamedTuple):
   weight_decay: Float[Array, " h"]
 
 
-@functools.partial(
-  jax.jit, static_argnames=("head", "shape", "num_cells", "num_hypers")
-)
-def start(
-  keys: PRNGKeyArray,
-  head: Head,
-  shape: tuple[int, ...],
-  num_cells: int,
-  num_hypers: int,
-) -> State:
-  """New members: parameters are drawn by seed, alike in all cells and hypers.
+@functools.partial(jax.jit, static_argnames=("head", "shape"))
+def draw_params(
+  keys: Key[Array, " s"], head: Head, shape: tuple[int, ...]
+) -> Params:
+  """New parameters of each seed, with an axis in front.
 
   Args:
-    keys: of the seeds, [s].
+    keys: of the seeds.
     head: theirs.
     shape: of one clip's prepared features.
+  """
+  return jax.vmap(lambda key: head.init(key, shape))(keys)
+
+
+def start(params: Params, num_cells: int, num_hypers: int) -> State:
+  """New members: those of a seed are alike in all cells and hypers.
+
+  Args:
+    params: of `draw_params`.
     num_cells: c.
     num_hypers: h.
   """
-  params = jax.vmap(lambda key: head.init(key, shape))(keys)
-  front = (num_cells, num_hypers)
-  params = jax.tree.map(
-    lambda x: jnp.broadcast_to(x[None, None], (*front, *x.shape)), params
-  )
-  alive = jnp.ones((*front, keys.shape[0]), bool)
-  return State(params, optax.scale_by_adam().init(params), alive)
+
+  def spread(x: Array) -> Array:
+    # By NumPy, and copied since steps donate it: there is nothing to compile.
+    host = np.asarray(x)
+    shape = (num_cells, num_hypers, *host.shape)
+    return jnp.array(np.broadcast_to(host[None, None], shape))
+
+  whole = jax.tree.map(spread, params)
+  zeros = [
+    jax.tree.map(lambda x: jnp.array(np.zeros(x.shape, x.dtype)), whole)
+    for _ in range(2)
+  ]
+  adam = optax.ScaleByAdamState(jnp.array(np.zeros((), np.int32)), *zeros)
+  num_seeds = jax.tree.leaves(params)[0].shape[0]
+  alive = np.ones((num_cells, num_hypers, num_seeds), bool)
+  return State(whole, adam, jnp.array(alive))
 
 
 def over_members(fn: Callable, shared_clips: bool) -> Callable:
@@ -151,7 +164,7 @@ def train(
   targets: Inputs,
   work: Work,
   hypers: Hypers,
-  keys: PRNGKeyArray,
+  keys: Key[Array, " s"],
   *,
   job: Job,
 ) -> tuple[State, Float[Array, "c h s"]]:
@@ -200,7 +213,8 @@ def update(
     lambda g: jnp.where(wide(alive, g), g * wide(factor, g), 0.0), grads
   )
   tx = optax.scale_by_adam(*rule.betas, eps=rule.epsilon)
-  direction, adam = tx.update(grads, state.adam)
+  with jax.numpy_dtype_promotion("standard"):  # Optax mixes types
+    direction, adam = tx.update(grads, state.adam)
   rate = (share * hypers.learning_rate)[None, :, None]
   decay = hypers.weight_decay[None, :, None]
 

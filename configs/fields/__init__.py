@@ -1,0 +1,1 @@
+"""Sections of configs/base.py that fill a file."""
