@@ -9,6 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.fields.evaluate import evaluate
+from configs.fields.extract import extract
 from configs.fields.probe import probe
 from vdr.runtime import command_line, errors
 
@@ -261,53 +263,6 @@ def sample() -> ConfigDict:
       fps=8.0,  # frames per second of the animations
       scale=0,  # integer enlargement of each pixel; 0: up to ~128 px wide
       files="png",  # each sample's own: png (clips: mp4) | npy | none
-    )
-  )
-
-
-def evaluate() -> ConfigDict:
-  """Probes on the frozen features of config.checkpoint (vdr/evaluate.py)."""
-  return ConfigDict(
-    dict(
-      tasks=(),  # of vdr/tasks; each gets a folder with its result
-      backbone="checkpoint",  # or a control, of vdr/features/backbone.py:KINDS
-      which="ema",  # parameters: ema | params | ema/DECAY
-      # Where features are read: every layer at every noise level is a cell.
-      layers=(),  # 0: embedded tokens … depth; (): two thirds of the depth
-      noise_levels=(0.1,),  # 0 clean … 1 pure noise
-      draws=1,  # of noise; features are their mean
-      frames="auto",  # what a feature frame is: auto | clip | every | latent
-      # Beside every score, each with probes of its own (vdr/controls.py).
-      controls=("random", "latents", "isolated", "frozen", "blind"),
-      splits=dict(  # of the source
-        train="train",  # probes are fitted to it
-        select="select",  # hyper-parameters and cells are chosen on it
-        test="test",  # all that is reported
-      ),
-      num_clips=dict(  # the first ones of each split; 0: all
-        train=0,
-        select=0,
-        test=0,
-      ),
-    )
-  )
-
-
-def extract() -> ConfigDict:
-  """What is read of config.checkpoint for each clip (vdr/extract.py)."""
-  return ConfigDict(
-    dict(
-      backbone="checkpoint",  # or a control, of vdr/features/backbone.py:KINDS
-      which="ema",  # parameters: ema | params | ema/DECAY
-      layers=(),  # 0 (embedded tokens) to depth; (): one at two thirds of it
-      noise_levels=(0.2,),  # 0 clean … 1 pure noise
-      log_snrs=(),  # the same as log-SNRs, instead
-      draws=1,  # of noise; features are averaged over them
-      latent="mean",  # mean | sample, of the tokenizer's posterior
-      frames="auto",  # auto | clip | every | latent (vdr/features/spec.py)
-      still_frames=0,  # an image is repeated to so many frames; 0: it is not
-      dtype="float32",  # of the files: float32 | float16
-      max_clips=0,  # the first ones; 0: all
     )
   )
 

@@ -31,6 +31,7 @@ VARIANTS = {
     "data.batch_size": 8,
     "data.sources.main.path": "",  # simulated on the way
     "probe.num_steps": 2,
+    "probe.batch_size": 8,
     "probe.learning_rates": (1e-3,),
   },
 }

@@ -154,6 +154,7 @@ COMMAND = (
 )
 
 
+@pytest.mark.slow
 def test_two_hosts_train_as_one(tmp_path):
   """Two processes that meet over loopback, each with its share of a batch."""
   with socket.socket() as found:

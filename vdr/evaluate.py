@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -291,8 +292,8 @@ def _control(
   title: str,
   about: dict[str, Any],
   probed: probing.Probed | None,
-  runs: dict[str, results.Runs],
-  own: dict[str, results.Runs],
+  runs: Mapping[str, results.Runs],
+  own: Mapping[str, results.Runs],
   one: Task,
   goal: statistics.Goal,
 ) -> dict[str, Any]:

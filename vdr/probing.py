@@ -160,7 +160,7 @@ def extract(
   ]
   middle = num_frames // 2
 
-  def read(batch: Arrays) -> tuple[Any, Arrays]:
+  def read(batch: Arrays) -> tuple[Any, Any]:
     video, index = batch["video"], batch["clip_index"].astype(np.int32)
     parts = []
     for frame in frames:
@@ -279,11 +279,12 @@ def _scores(
 ) -> _Scored:
   parts: dict[tuple[str, int, int, int], list[accumulators.Ratio]] = {}
   outputs: Arrays = {}
-  size: tuple[int, ...] = ()
+  size: tuple[int, int, int] | None = None
   for raw, targets in engine.predict(head, params, blocks, plan):
     found = {k: np.asarray(v) for k, v in raw.items()}
     valid = targets.pop("clip_valid")
     size = next(iter(found.values())).shape[:3]
+    assert len(size) == 3
     if shown is not None and not outputs:
       outputs = {k: v[shown, 0, 0] for k, v in found.items()}
     for place in np.ndindex(*size):
@@ -291,7 +292,7 @@ def _scores(
       for name, ratio in one.score(own, targets).items():
         parts.setdefault((name, *place), []).append(ratio.keep(valid))
   joined = {k: accumulators.concatenate(v) for k, v in parts.items()}
-  cells, hypers, seeds = size
+  cells, hypers, seeds = size if size else (0, 0, 0)
   runs = {
     name: [
       [[joined[name, c, h, s] for s in range(seeds)] for h in range(hypers)]

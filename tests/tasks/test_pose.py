@@ -6,7 +6,6 @@ import pytest
 from vdr import geometry
 from vdr.tasks import pose
 
-
 AXIS = np.array([0.0, 1.0, 0.0])
 
 

@@ -27,7 +27,7 @@ class Points(task.Task):
   def targets(self, batch: Mapping[str, np.ndarray]) -> task.Arrays:
     points_xy = batch["points_xy"][:, :MOST_QUERIES].astype(np.float32)
     visible = batch["points_visible"][:, :MOST_QUERIES]
-    inside = ((points_xy >= 0) & (points_xy <= 1)).all(axis=-1)
+    inside = np.all((points_xy >= 0) & (points_xy <= 1), axis=-1)
     query_visible = visible[:, :, 0] & inside[:, :, 0]
     query = np.clip(points_xy[:, :, 0], 0, 1)  # what is not asked is not read
     return {
