@@ -22,8 +22,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from vdr.models import layers
 from vdr.probes import head as head_lib
@@ -156,30 +157,34 @@ class _Recurrent(nnx.Module):
     num_frames = head.sizes.num_frames
     x = x.reshape(*x.shape[:2], -1, x.shape[-1])
     each = [getattr(self, f"layer_{i}") for i in range(head.num_layers)]
-    read = [layer.read(x, self.tokens) for layer in each]
+    # By pixel frame, and as what the loop runs over: the gradient of an index
+    # inside it would be a sum over all frames at every step.
+    covering = np.array(places.covering(head.sizes.frame_times, num_frames))
+    read = [
+      jax.tree.map(
+        lambda kv: jnp.moveaxis(kv[:, covering], 1, 0),
+        layer.read(x, self.tokens),
+      )
+      for layer in each
+    ]
     start = self.embed(query)
     own_frame = inputs.get(QUERY_FRAME)
     if own_frame is None:
       own_frame = jnp.zeros(query.shape[:2], jnp.int32)
 
     def step(s: Float[Array, "b q s"], now: tuple) -> tuple:
-      frame, covering, vector = now
+      frame, vector, seeing = now
       s = jnp.where((own_frame == frame)[..., None], start, s)
       seen = s + vector[None, None]
-      for layer, (k, v) in zip(each, read, strict=True):
-        seen = layer(seen, _at(k, covering), _at(v, covering))
+      for layer, (k, v) in zip(each, seeing, strict=True):
+        seen = layer(seen, k, v)
       c = s + self.last(self.last_norm(seen))
       return self.state_norm(c + self.predict(c)), c
 
-    covering = places.covering(head.sizes.frame_times, num_frames)
-    now = (jnp.arange(num_frames), jnp.array(covering), self.frame[...])
+    now = (jnp.arange(num_frames), self.frame[...], read)
     _, c = jax.lax.scan(step, start, now)
     c = jnp.moveaxis(c, 0, 2)  # [b q t s]
     y = self.values(c)
     if self.logits is not None:
       y = jnp.concatenate([y, self.logits(c)], axis=-1)
     return tracking.outputs(head.targets, y, query)
-
-
-def _at(x: Float[Array, "b t n a c"], frame: Int[Array, ""]) -> Array:
-  return jax.lax.dynamic_index_in_dim(x, frame, 1, keepdims=False)
