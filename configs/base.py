@@ -158,6 +158,12 @@ def tokenizer() -> ConfigDict:
         gradient=0.0,  # absolute errors of differences of neighbours
         multiscale=0.0,  # squared errors at half and a quarter of the size
         kl=1e-4,  # nats of a latent's number against the standard normal
+        perceptual=0.0,  # distance of VGG-16's features; MAGVIT-v2: 0.1
+        perceptual_path="",  # its weights (vdr/models/perceptual.py)
+        adversarial=0.0,  # what a critic that is trained along finds; 0.1
+        r1=10.0,  # weight of the critic's slope at real clips; MAGVIT-v2's
+        critic_width=32,  # channels of the critic's first level
+        critic_path="",  # .npz of a critic to start from; "": a new one
       ),
       training=dict(
         num_steps=100000,  # steps; the rest is config.optimizer

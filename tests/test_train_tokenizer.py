@@ -138,6 +138,24 @@ def step():
   return train_tokenizer.make_step(config(**TRAINING))
 
 
+@compiles
+def test_a_critic_is_trained_along_and_kept(tmp_path):
+  fields = {
+    "tokenizer.training.num_steps": 3,
+    "tokenizer.loss.adversarial": 0.1,
+    "tokenizer.loss.critic_width": 4,
+  }
+  cfg = config(**fields)
+  before = train_tokenizer.init_state(cfg, jax.random.key(0))["critic"]
+  train_tokenizer.run(cfg, tmp_path)
+  cfg.tokenizer.loss.critic_path = str(tmp_path / "critic.npz")
+  after = train_tokenizer.init_state(cfg, jax.random.key(0))["critic"]
+  moved = jax.tree.map(
+    lambda a, b: bool(jnp.any(a != b)), before["params"], after["params"]
+  )
+  assert all(jax.tree.leaves(moved))
+
+
 class Stopped(Exception):
   pass
 

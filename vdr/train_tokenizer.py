@@ -6,6 +6,7 @@ A work directory gets `tokenizer.npz` (what `vdr.models.tokenizer.load` reads),
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -22,7 +23,13 @@ import optax
 from vdr import draw, media, tokenizers
 from vdr.data import prefetch
 from vdr.metrics import images
-from vdr.models import patch_tokenizer, reconstruction, tokenizer
+from vdr.models import (
+  critic,
+  patch_tokenizer,
+  perceptual,
+  reconstruction,
+  tokenizer,
+)
 from vdr.runtime import (
   errors,
   logs,
@@ -44,10 +51,11 @@ SECTIONS = (
   "optimizer",
 )  # of the config: they decide the result
 STATE_NAME = "training.npz"
+CRITIC_NAME = "critic.npz"  # of adversarial training; another may start with it
 RESULT_NAME = "result.json"
 PICTURE_NAME = "reconstructions.png"
 # Streams of random numbers.
-INIT, NOISE = range(2)
+INIT, NOISE, CRITIC = range(3)
 MAX_PSNR_DB = 100.0  # of a picture that comes back whole: JSON has no infinity
 
 
@@ -131,41 +139,71 @@ def make_step(
 
   Returns:
     (state, video, clip_valid, key) → (state, losses).
+
+  Raises:
+    UserError: weights of a term that is asked for can't be read.
   """
   cfg = config.tokenizer
+  vgg = perceptual.load(cfg.loss.perceptual_path) if cfg.loss.perceptual else {}
 
-  def loss_of(model, video, valid, key):
+  def loss_of(model, vgg, judge, video, valid, key):
     params = {"model": model}
     target = tokenizer.to_unit(video)
     posterior = tokenizer.encode(cfg, params, target)
     latents = tokenizer.sample(posterior, key)
     pred = tokenizer.decode(cfg, params, latents)
     terms = reconstruction.losses(pred, target, *posterior)
+    if cfg.loss.perceptual:
+      terms["perceptual"] = perceptual.distance(vgg, pred, target)
+    if cfg.loss.adversarial:
+      terms["adversarial"] = critic.fool(cfg.loss, judge["params"], pred)
     terms["loss"] = reconstruction.total(cfg.loss, terms)
     weights = valid / jnp.maximum(valid.sum(), 1)
     means = {name: (weights * term).sum() for name, term in terms.items()}
-    return means["loss"], means
+    return means["loss"], (means, pred)
 
-  def step(state, video, valid, key):
+  def train_critic(judge, video, pred, valid):
+    def paid(params):
+      each = critic.loss(cfg.loss, params, tokenizer.to_unit(video), pred)
+      return (valid * each).sum() / jnp.maximum(valid.sum(), 1)
+
+    value, gradients = jax.value_and_grad(paid)(judge["params"])
+    tx = _optimizer(config, judge["params"])
+    updates, memory = tx.update(gradients, judge["optimizer"], judge["params"])
+    params = optax.apply_updates(judge["params"], updates)
+    return {"params": params, "optimizer": memory}, value
+
+  def step(vgg, state, video, valid, key):
     key = jax.random.fold_in(key, state["step"])
-    gradients, means = jax.grad(loss_of, has_aux=True)(
-      state["model"], video, valid.astype(jnp.float32), key
+    judge, valid = state["critic"], valid.astype(jnp.float32)
+    gradients, (means, pred) = jax.grad(loss_of, has_aux=True)(
+      state["model"], vgg, judge, video, valid, key
     )
     tx = _optimizer(config, state["model"])
     updates, memory = tx.update(gradients, state["optimizer"], state["model"])
     model = optax.apply_updates(state["model"], updates)
     ema = optimizer.update_ema(state["ema"], model, state["step"])
     new = {"model": model, "ema": ema, "optimizer": memory}
-    return new | {"step": state["step"] + 1}, means
+    if cfg.loss.adversarial:
+      judge, means["critic"] = train_critic(judge, video, pred, valid)
+    return new | {"critic": judge, "step": state["step"] + 1}, means
 
-  return jax.jit(step, donate_argnums=0)
+  return functools.partial(jax.jit(step, donate_argnums=1), vgg)
 
 
 def init_state(config: Config, key: jax.Array) -> State:
   """The state before the first step."""
   model = tokenizer.init(config.tokenizer, key)["model"]
+  judge = {}
+  if config.tokenizer.loss.adversarial:
+    judge = critic.init(config.tokenizer.loss, jax.random.fold_in(key, CRITIC))
+    judge = {
+      "params": judge,
+      "optimizer": _optimizer(config, judge).init(judge),
+    }
   return {
     "model": model,
+    "critic": judge,
     "ema": optimizer.init_ema(model, config.optimizer.ema_decays),
     "optimizer": _optimizer(config, model).init(model),
     "step": jnp.int32(0),
@@ -217,6 +255,8 @@ def _train(config: Config, path: pathlib.Path) -> tuple[Params, float]:
       if saving:
         seconds = time.perf_counter() - start
         save_state(path / STATE_NAME, state, ready.state(), seconds)
+  if state["critic"]:
+    critic.save(path / CRITIC_NAME, state["critic"]["params"])
   zeros = jnp.zeros((2, cfg.channels))
   return tokenizer.with_statistics(
     {"model": next(iter(state["ema"].values()))}, zeros, zeros + 1

@@ -1,9 +1,9 @@
 """What a tokenizer is trained for: pixels that come back, latents that behave.
 
-The paper's tokenizer adds a perceptual and an adversarial term (MAGVIT-v2,
-arXiv 2310.05737); weights for the former are not to be had here, and both are
-left out. How its terms on pixels look is not stated; we use absolute and
-squared errors of the pixels, of their differences, and at coarser scales.
+How the paper's terms on pixels look is not stated; we use absolute and squared
+errors of the pixels, of their differences, and at coarser scales. The
+perceptual and the adversarial term of MAGVIT-v2 (arXiv 2310.05737) are in
+`perceptual.py` and `critic.py`, off unless given a weight.
 """
 
 from typing import Any
