@@ -40,7 +40,7 @@ def probe() -> ConfigDict:
         queries_per_step=16,  # patches that a step trains; 0 (published): all
       ),
       track=dict(
-        kind="one_shot",  # one_shot (SciVid) | recurrent (MooG)
+        kind="one_shot",  # one_shot (SciVid) | recurrent (MooG; 12 x the time)
         batch_size=8,  # clips
         octaves=8,  # of the queries' Fourier features; 16
         hidden=64,  # width of the queries' MLP; recurrent: of the state; 512

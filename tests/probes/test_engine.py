@@ -73,17 +73,6 @@ class TestTogether:
         atol=1e-5,
       )
 
-  def test_so_are_those_of_an_attentive_head(self):
-    whole = block(8, clips.SHAPE, cells=2)
-    head = heads.Attentive(3, clips.sizes())
-    plan = change(num_steps=4, weight_decays=(0.1,), step_bytes=10**9)
-    together = fit(whole, plan, head)
-    alone = fit(
-      part(whole, 1), dataclasses.replace(plan, learning_rates=(0.1,)), head
-    )
-    member = jax.tree.map(lambda x: x[1:, 1:], together.params)
-    assert_close(member, alone.params)
-
   def test_groups_make_no_difference(self):
     together = fit(block())
     by_turns = fit(block(), change(step_bytes=0))
@@ -251,32 +240,39 @@ class TestPredict:
       list(engine.predict(HEAD, params, block(cells=2), PLAN))
 
 
-def test_points_are_tracked_with_a_draw_of_queries():
-  """End to end: features that say nothing, points that all move alike."""
-  n = 16
-  rng = np.random.default_rng(0)
-  start = rng.uniform(0.3, 0.6, (n, 5, 1, 2))
-  xy = start + 0.05 * np.arange(clips.NUM_FRAMES)[:, None]
-  targets = {
-    "query": xy[:, :, 0],
-    "points_xy": xy,
-    "points_visible": np.ones((n, 5, clips.NUM_FRAMES), bool),
-    "query_visible": np.ones((n, 5), bool),
-  }
-  dtypes = {
-    k: v.dtype if v.dtype == bool else np.float32 for k, v in targets.items()
-  }
-  targets = {k: jnp.asarray(v, dtypes[k]) for k, v in targets.items()}
-  whole = blocks.Block((clips.features(n),), targets)
-  what = tracking.Targets("points", 2, octaves=2, hidden=8, from_query=True)
-  head = tracking.Track(clips.sizes(), what, clips.NUM_FRAMES)
-  draw = tracking.DrawQueries(
-    3, ("points_xy", "points_visible"), "query_visible"
-  )
-  plan = Plan(
-    num_steps=60, batch_size=8, learning_rates=(0.02,), steps_per_call=2
-  )
-  loss = losses.Points(resolution=32.0)
-  fitted = engine.fit(head, loss, whole, plan, draw=draw, quiet=True)
-  rest = fitted.losses[0, 0, 0, 0]  # where every point stays where it was
-  assert fitted.losses[-1, 0, 0, 0] < 0.3 * rest
+class TestPoints:
+  """A head by attention, with a draw: points that all move alike."""
+
+  def fit(self, num_steps, cells=slice(None), rates=(0.02, 0.01)):
+    n = 16
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0.3, 0.6, (n, 5, 1, 2))
+    xy = start + 0.05 * np.arange(clips.NUM_FRAMES)[:, None]
+    targets = {
+      "query": jnp.asarray(xy[:, :, 0], jnp.float32),
+      "points_xy": jnp.asarray(xy, jnp.float32),
+      "points_visible": jnp.ones((n, 5, clips.NUM_FRAMES), bool),
+      "query_visible": jnp.ones((n, 5), bool),
+    }
+    features = (clips.features(n), clips.features(n, seed=1))
+    what = tracking.Targets("points", 2, octaves=2, hidden=8, from_query=True)
+    names = ("points_xy", "points_visible")
+    plan = Plan(num_steps, 8, learning_rates=rates, steps_per_call=4)
+    return fit(
+      blocks.Block(features[cells], targets),
+      plan,
+      tracking.Track(clips.sizes(), what, clips.NUM_FRAMES),
+      losses.Points(resolution=32.0),
+      tracking.DrawQueries(3, names, "query_visible"),
+    )
+
+  def test_members_are_what_they_are_alone(self):
+    together = self.fit(4)
+    alone = self.fit(4, slice(1, 2), (0.01,))
+    member = jax.tree.map(lambda x: x[1:, 1:], together.params)
+    assert_close(member, alone.params)
+
+  def test_it_learns_where_they_go(self):
+    fitted = self.fit(60)
+    # The first steps have points where they were.
+    assert (fitted.losses[-1] < 0.4 * fitted.losses[0]).all()

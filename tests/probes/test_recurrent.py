@@ -91,22 +91,16 @@ def test_it_never_sees_the_future():
   assert changed.tolist() == [False, True, True, True, True]
 
 
-def test_points_have_logits_too():
-  own = head("points")
-  found = apply(own, clips.params(own), queries())
-  assert found["points_xy"].shape == (2, 3, 5, 2)
-  assert found["visible"].shape == found["certain"].shape == (2, 3, 5)
-
-
-def test_from_its_query_it_starts_at_rest():
-  own = head(from_query=True)
+def test_points_have_logits_too_and_may_start_at_rest():
+  own = head("points", num_layers=1, from_query=True)
   params = clips.params(own)
   params["values"]["down"] = jax.tree.map(
     jnp.zeros_like, params["values"]["down"]
   )
-  found = apply(own, params, queries())["boxes_yxyx"]
-  expected = np.broadcast_to(queries()[:, :, None], found.shape)
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+  found = apply(own, params, queries())
+  assert found["visible"].shape == found["certain"].shape == (2, 3, 5)
+  expected = np.broadcast_to(queries()[:, :, None, :2], (2, 3, 5, 2))
+  np.testing.assert_allclose(found["points_xy"], expected, atol=1e-6)
 
 
 def test_its_parameters_are_counted():
