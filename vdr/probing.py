@@ -229,6 +229,7 @@ def probe(
     for split, part in extraction.blocks.items()
   }
   readout = one.readout(cfg, shape, train)
+  plan = dataclasses.replace(plan, batch_size=readout.batch_size)
   fitted = engine.fit(
     readout.head,
     readout.loss,

@@ -46,7 +46,7 @@ class Boxes(task.Task):
       names=("boxes_yxyx", "boxes_valid"),
       valid="asked",
     )
-    return task.Readout(head, losses.Boxes(), draw)
+    return task.Readout(head, losses.Boxes(), cfg.track.batch_size, draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """`iou` over boxes, and its mean of objects and of clips."""

@@ -41,7 +41,8 @@ class Depth(task.Task):
       mean=float(seen.mean()),
       std=float(seen.std()),
     )
-    return task.Readout(head, losses.Depth(valid_m=VALID_M), draw)
+    loss = losses.Depth(valid_m=VALID_M)
+    return task.Readout(head, loss, cfg.dense.batch_size, draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """AbsRel, RMSE (metres), log10 and δ1 … δ3, pooled over pixels."""

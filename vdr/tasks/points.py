@@ -50,7 +50,7 @@ class Points(task.Task):
       valid="query_visible",
     )
     loss = losses.Points(resolution=float(shape.width))
-    return task.Readout(head, loss, draw)
+    return task.Readout(head, loss, cfg.track.batch_size, draw)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """TAP-Vid's scores, all of them."""

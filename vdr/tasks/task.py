@@ -39,10 +39,18 @@ class Shape(NamedTuple):
 
 
 class Readout(NamedTuple):
-  """How a task is learned: a head, its loss, and what a step sees."""
+  """How a task is learned.
+
+  Attributes:
+    head: the head.
+    loss: its loss.
+    batch_size: clips of a step.
+    draw: what a step sees of the targets; None: all of them.
+  """
 
   head: head_lib.Head
   loss: steps.LossFn
+  batch_size: int
   draw: steps.Draw | None = None
 
 
