@@ -133,7 +133,7 @@ def across_meshes(runs, folder):
   saved = Run(MESHES["8"])
   saved.advance(2)
   expected = jax.tree.map(np.array, saved.state)
-  cfg = base.default().checkpoint
+  cfg = base.default().saving
   with checkpoints.Checkpoints(folder, cfg, NUM_STEPS, {}) as store:
     store.save(2, saved.state, {"position": 2})
     saved.advance(1)  # donates what is being saved

@@ -81,6 +81,7 @@ class Latents:
     Raises:
       UserError: no such data set or split, or other clips than asked for.
     """
+    schema.resolve_fields(cfg.fields)  # refuses what no source has
     self._path, self._cfg = pathlib.Path(cfg.path), cfg
     meta = read_metadata(self._path)
     if cfg.split not in meta["shard_lengths"]:
