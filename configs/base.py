@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
 from configs.fields.probe import probe
+from configs.fields.study import runner, study
 from vdr.runtime import command_line, errors
 
 
@@ -22,7 +23,7 @@ def default() -> ConfigDict:
       job="",  # the verb; `python -m vdr.main --help` lists them
       seed=0,  # every random draw comes from this number
       physics=physics(),
-      data=loader(),
+      data=data(),
       tokenizer=tokenizer(),
       model=model(),
       diffusion=diffusion(),
@@ -47,6 +48,9 @@ def default() -> ConfigDict:
       checkpoint="",  # path of a run or one of its checkpoints, to read from
       saving=saving(),
       log=log(),
+      study=study(),
+      runner=runner(),
+      dry_run=False,  # study: print the plan, with times and sizes, and end
       # What may differ between two starts of the same work, because it never
       # changes a result.
       runtime=dict(
@@ -83,6 +87,14 @@ def physics() -> ConfigDict:
       ),
     )
   )
+
+
+def data() -> ConfigDict:
+  """The clips that a verb reads."""
+  cfg = loader()
+  # Studies only: simulated | folder:DIR | simulated+folder:DIR (half of each)
+  cfg.pretrain = "simulated"  # what tokenizer and models are trained on
+  return cfg
 
 
 def loader() -> ConfigDict:

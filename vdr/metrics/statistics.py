@@ -13,16 +13,18 @@ from the rows of its `Ratio`. Probes fitted from several seeds are drawn, too.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64, UInt16
 from scipy import special
 
 from vdr.metrics import accumulators
 
 # Draws are made in pieces of so many numbers, to bound memory.
 PIECE = 2_000_000
+# Up to so many numbers are kept: all scores of a test set have the same draws.
+KEPT = 30_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,13 +197,12 @@ def bootstrap(
   n, b, s, k = numerator.shape
   score = functools.partial(_scores, final=final)
   parts = np.stack([numerator, denominator], axis=1).reshape(n, -1)
-  rng, draws = np.random.default_rng(seed), []
+  make = _kept_pieces if n * num_draws <= KEPT else _pieces
+  draws = []
   with np.errstate(invalid="ignore"):
-    for start in range(0, num_draws, max(PIECE // n, 1)):
-      rows = min(max(PIECE // n, 1), num_draws - start)
-      sums = (_draw(rng, rows, n, n) @ parts).reshape(rows, 2, b, s, k)
+    for clips, seeds in make(n, s, num_draws, seed):
+      sums = (clips.astype(np.float64) @ parts).reshape(-1, 2, b, s, k)
       by_seed = score(sums[:, 0], sums[:, 1])
-      seeds = _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1)
       draws.append((by_seed * seeds[:, None]).sum(axis=-1))
     total, weight = numerator.sum(axis=0), denominator.sum(axis=0)
     by_seed = score(total, weight)
@@ -278,13 +279,28 @@ def _scores(
   return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def _pieces(
+  n: int, s: int, num_draws: int, seed: int
+) -> Iterator[tuple[UInt16[np.ndarray, "r n"], Float64[np.ndarray, "r s"]]]:
+  """How often each clip is drawn, and what each seed weighs, in some draws."""
+  rng = np.random.default_rng(seed)
+  for start in range(0, num_draws, max(PIECE // n, 1)):
+    rows = min(max(PIECE // n, 1), num_draws - start)
+    clips = _draw(rng, rows, n, n).astype(np.uint16)
+    yield clips, _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_pieces(n: int, s: int, num_draws: int, seed: int) -> tuple:
+  return tuple(_pieces(n, s, num_draws, seed))
+
+
 def _draw(
   rng: np.random.Generator, rows: int, n: int, size: int
-) -> Float64[np.ndarray, "rows n"]:
+) -> Int64[np.ndarray, "rows n"]:
   """How often each of n was drawn, `size` times with replacement, per row."""
   drawn = rng.integers(0, n, (rows, size)) + n * np.arange(rows)[:, None]
-  counts = np.bincount(drawn.ravel(), minlength=rows * n)
-  return counts.reshape(rows, n).astype(np.float64)
+  return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
 def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
