@@ -35,6 +35,7 @@ ROWS = (
   ("train", "train_tokenizer", "latents", "extract", "compile", "sample"),
   ("evaluate",),
   ("report",),
+  ("verbs",),
   ("study",),
   ("main",),
 )
