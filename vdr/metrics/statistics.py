@@ -24,6 +24,9 @@ from vdr.metrics import accumulators
 # Draws are made in pieces of so many numbers, to bound memory.
 PIECE = 2_000_000
 
+# One seed's: a score, or several whose mean counts.
+Run = accumulators.Ratio | Sequence[accumulators.Ratio]
+
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
@@ -168,20 +171,22 @@ class Resampled:
 
 
 def bootstrap(
-  runs: Mapping[str, Sequence[accumulators.Ratio]],
+  runs: Mapping[str, Sequence[Run]],
   num_draws: int = 10_000,
   seed: int = 0,
 ) -> Resampled:
   """Scores of backbones on clips and seeds drawn with replacement.
 
-  Clips and seeds are drawn independently of each other, the same for all
-  backbones; with crossed data that errs on the safe side (Owen, "The pigeonhole
-  bootstrap", 2007). Of s seeds s - 1 are drawn, which makes their variance
-  unbiased (Rao & Wu 1988); still, two or three seeds say little about seeds.
+  Clips and seeds are drawn independently of each other, the same clips for all
+  backbones, and the same seeds for those with as many; with crossed data that
+  errs on the safe side (Owen, "The pigeonhole bootstrap", 2007). Of s seeds
+  s - 1 are drawn, which makes their variance unbiased (Rao & Wu 1988); still,
+  two or three seeds say little about seeds.
 
   Args:
     runs: for each backbone the same score of its runs, one for each seed; all
-      have the same clips in the same order, and the same number of seeds.
+      have the same clips in the same order. Several runs in place of one, as of
+      probes on one pretrained network, are drawn together: their mean counts.
     num_draws: how many times.
     seed: of the draws.
 
@@ -191,30 +196,33 @@ def bootstrap(
   Raises:
     ValueError: the runs don't fit each other.
   """
-  numerator, denominator, final = _stack(runs)
-  n, b, s, k = numerator.shape
+  tables, final = _tables(runs)
+  n, sizes = len(tables[0]), sorted({table.shape[2] for table in tables})
   score = functools.partial(_scores, final=final)
-  parts = np.stack([numerator, denominator], axis=1).reshape(n, -1)
   rng, draws = np.random.default_rng(seed), []
   with np.errstate(invalid="ignore"):
     for start in range(0, num_draws, max(PIECE // n, 1)):
       rows = min(max(PIECE // n, 1), num_draws - start)
-      sums = (_draw(rng, rows, n, n) @ parts).reshape(rows, 2, b, s, k)
-      by_seed = score(sums[:, 0], sums[:, 1])
-      seeds = _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1)
-      draws.append((by_seed * seeds[:, None]).sum(axis=-1))
-    total, weight = numerator.sum(axis=0), denominator.sum(axis=0)
-    by_seed = score(total, weight)
-    # A difference of nearly equal weights may be less than 0 by rounding.
-    left = np.maximum(weight - denominator, 0.0)
-    without_clip = score(total - numerator, left).mean(axis=-1)
-  rest = by_seed.sum(axis=-1)[:, None] - by_seed
+      clips = _draw(rng, rows, n, n)
+      seeds = {
+        s: _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1) for s in sizes
+      }
+      drawn = [
+        (clips @ table.reshape(n, -1)).reshape(rows, *table.shape[1:])
+        for table in tables
+      ]
+      draws.append([(score(d) * seeds[d.shape[2]]).sum(axis=-1) for d in drawn])
+    by_seed = [score(table.sum(axis=0)) for table in tables]
+    without_clip = [
+      score(_left(table.sum(axis=0) - table)).mean(axis=-1) for table in tables
+    ]
+  scores = np.array([s.mean() for s in by_seed])
   return Resampled(
     names=tuple(runs),
-    scores=by_seed.mean(axis=-1),
-    draws=np.concatenate(draws),
-    without_clip=without_clip,
-    without_seed=(rest / max(s - 1, 1)).T[: s if s > 1 else 0],
+    scores=scores,
+    draws=np.concatenate(draws, axis=1).T,
+    without_clip=np.stack(without_clip, axis=1),
+    without_seed=np.concatenate([_without(by_seed, s) for s in sizes]),
   )
 
 
@@ -238,44 +246,66 @@ def holm(p_values: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
   return corrected
 
 
-def _stack(
-  runs: Mapping[str, Sequence[accumulators.Ratio]],
-) -> tuple[np.ndarray, np.ndarray, accumulators.Final]:
-  """Numerators and denominators [clips, backbones, seeds, parts]."""
-  ratios = [ratio for several in runs.values() for ratio in several]
+def _tables(
+  runs: Mapping[str, Sequence[Run]],
+) -> tuple[list[Float64[np.ndarray, "n 2 _s _i _k"]], accumulators.Final]:
+  """Of each backbone [clips, numerator and denominator, seeds, runs, parts]."""
+  nested = [
+    [[run] if isinstance(run, accumulators.Ratio) else list(run) for run in one]
+    for one in runs.values()
+  ]
+  ratios = [ratio for one in nested for several in one for ratio in several]
   shapes = {ratio.numerator.shape for ratio in ratios}
-  seeds = {len(several) for several in runs.values()}
   finals = {ratio.final for ratio in ratios}
-  if max(len(shapes), len(seeds), len(finals)) != 1 or not ratios:
+  counts = [{len(several) for several in one} for one in nested]
+  even = all(len(c) == 1 and 0 not in c for c in counts)
+  if max(len(shapes), len(finals)) != 1 or not even:
     raise ValueError(
-      "runs must be of one score with the same clips and number of seeds, not "
-      f"shapes {sorted(shapes)} and {sorted(seeds)} seeds"
+      "runs must be of one score on the same clips, as many for each seed, not"
+      f" of shapes {sorted(shapes)} and {[[len(s) for s in o] for o in nested]}"
+      " runs"
     )
   n = ratios[0].num_clips
   if not n:
     raise ValueError("there are no clips")
-  shape = (len(runs), seeds.pop(), n, -1)
-  numerator, denominator = (
-    np.moveaxis(np.stack(rows).reshape(shape), 2, 0)
-    for rows in (
-      [ratio.numerator for ratio in ratios],
-      [ratio.denominator for ratio in ratios],
-    )
-  )
-  return numerator, denominator, finals.pop()
+  tables = [
+    np.stack(
+      [[[r.numerator, r.denominator] for r in several] for several in one]
+    ).reshape(len(one), len(one[0]), 2, n, -1)
+    for one in nested
+  ]
+  ordered = [np.moveaxis(t, (3, 2), (0, 1)) for t in tables]
+  return [np.ascontiguousarray(t) for t in ordered], finals.pop()
+
+
+def _left(parts: np.ndarray) -> np.ndarray:
+  """Sums without one clip: no weight is less than 0, but for rounding."""
+  return np.stack([parts[:, 0], np.maximum(parts[:, 1], 0.0)], axis=1)
+
+
+def _without(
+  by_seed: Sequence[Float64[np.ndarray, " _s"]], size: int
+) -> Float64[np.ndarray, "_r b"]:
+  """Scores with each seed left out once, of the backbones with `size` seeds."""
+  rows = np.tile([s.mean() for s in by_seed], (size if size > 1 else 0, 1))
+  for index, scores in enumerate(by_seed):
+    if len(rows) and len(scores) == size:
+      rows[:, index] = (scores.sum() - scores) / (size - 1)
+  return rows
 
 
 def _scores(
-  numerator: Float64[np.ndarray, "*r k"],
-  denominator: Float64[np.ndarray, "*r k"],
+  sums: Float64[np.ndarray, "r 2 s i k"] | Float64[np.ndarray, "2 s i k"],
   final: accumulators.Final,
 ) -> Float64[np.ndarray, "*r"]:
-  """Scores from sums: the mean over parts that have a weight."""
+  """Scores by seed from sums: means over parts with a weight, and over runs."""
+  numerator, denominator = np.moveaxis(sums, -4, 0)
   weighed = denominator > 0
   parts = accumulators.finish(numerator, denominator, final)
   total = np.where(weighed, parts, 0.0).sum(axis=-1)
   count = weighed.sum(axis=-1)
-  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  scores = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  return scores.mean(axis=-1)
 
 
 def _draw(
