@@ -209,7 +209,8 @@ def write_training(folder, config, seed, width):
 
 
 def write_generation(folder, kind, step):
-  value = {"value": 5 + 3000 / step, "floor": 1.5}
+  apart = 3000 if kind == "video" else 2000
+  value = {"value": 5 + apart / step, "floor": 1.5}
   scores = {"frames": value, "clips": value if kind == "video" else None}
   network = {"name": "patches", "note": "Not Inception.", "hash": "01"}
   write_json(

@@ -81,9 +81,13 @@ def compare(
     "arrays_differ": None,
     "fields": [],
   }
-  configs = [_config(study, model) for model in (video, image)]
+  configs = [
+    config
+    for model in (video, image)
+    if (config := _config(study, model)) is not None
+  ]
   networks = [_architecture(study, model) for model in (video, image)]
-  if configs[0] is None or configs[1] is None:
+  if len(configs) < 2:
     return found
   flat = [_flatten(config) for config in configs]
   for name in sorted(flat[0].keys() | flat[1].keys()):
@@ -249,8 +253,8 @@ def _facts(study: study_lib.Study) -> parts.Table:
     "Machine and versions",
     "",
     [
-      parts.Column("", lambda r: r["what"], None, False),
-      parts.Column("", lambda r: str(r["is"]), None, False),
+      parts.Column("what", lambda r: r["what"], None, False),
+      parts.Column("is", lambda r: str(r["is"]), None, False),
     ],
     rows,
   )

@@ -154,13 +154,15 @@ def _score_figure(
       "axes": ["training step", said.label],
       "digits": said.digits,
       "better": "lower" if tasks[name].goal.lower_is_better else "higher",
+      "log": True,
     }
   return parts.Figure(
     "budget",
     "What probes read along training",
-    "Scores of `test` with 95 % intervals, at one layer and noise level.",
+    "Scores of test clips with 95 % intervals, at one layer and noise level.",
     specs,
     (parts.Choice("task", [(n, tasks[n].title) for n in specs]),),
+    half=True,
   )
 
 
@@ -202,6 +204,7 @@ def _distance_figure(
         "axes": ["training step", f"Fréchet distance of {of}"],
         "digits": 1,
         "better": "lower",
+        "log": True,
       }
   known = [f"{of}: {_named(networks[of])}" for of in specs if networks.get(of)]
   return parts.Figure(
@@ -213,6 +216,7 @@ def _distance_figure(
     " real data from real data is not zero.",
     specs,
     (parts.Choice("of", [(of, of) for of in specs]),),
+    half=True,
   )
 
 
@@ -335,7 +339,7 @@ def _size_figure(rows: Sequence[Json], names: list[str]) -> parts.Figure:
   return parts.Figure(
     "sizes",
     "Scores by size",
-    "Scores of `test` with 95 % intervals, each at its own best place.",
+    "Scores of test clips with 95 % intervals, each at its own best place.",
     specs,
     (parts.Choice("task", [(n, titles[n]) for n in specs]),),
   )

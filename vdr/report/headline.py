@@ -85,17 +85,12 @@ def tiles(rows: Sequence[Json]) -> list[parts.Tile]:
       note = "no gain to tell: the image model may be at chance"
     beside = ""
     if known is not None:
-      beside = f"paper: {words.percent(known.gain, _digits(known.gain))}"
+      beside = f"paper: {words.percent(known.gain)}"
       beside += f" on {known.data}"
     made.append(
       parts.Tile(row["title"], value, note, SAID[state], beside, state)
     )
   return made
-
-
-def _digits(share: float) -> int:
-  """Digits of a percentage: one below ten per cent."""
-  return 1 if abs(share) < 0.1 else 0
 
 
 def section(
@@ -120,8 +115,19 @@ def section(
     )
   else:
     made.append(parts.Missing("No task has a result of both models yet."))
-  return parts.Section(
-    "headline", "The comparison", f"{verdict(rows)} {covers(rows)}", made
+  return parts.Section("headline", "The comparison", _lead(study, rows), made)
+
+
+def _lead(study: study_lib.Study, rows: Sequence[Json]) -> str:
+  """How the comparison was made."""
+  counts = sorted({row["n"] for row in rows if row["n"] is not None})
+  if not counts:
+    return f"The study has {words.plural(len(study.models), 'model')}."
+  clips = " or ".join(f"{n:,}" for n in counts)
+  return (
+    f"Light probes on frozen features, scored on {clips} test clips, the same"
+    " ones for both models. Each model is read at the layer and noise level"
+    " that served it best on other clips."
   )
 
 
@@ -269,8 +275,8 @@ def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
   return parts.Table(
     "scores",
     "Every score, and what every control scored",
-    "Scores of the split `test` with 95 % intervals; every control has probes"
-    " of its own. The untrained network is the mean of its draws.",
+    "Scores of test clips with 95 % intervals; every control has probes of its"
+    " own. Untrained is the mean over several draws of random weights.",
     [
       parts.Column("task", lambda r: r["title"], _metric_note, False),
       parts.Column("model", lambda r: r["model"], _place_note, False),

@@ -194,8 +194,15 @@ def samples(study: study_lib.Study, size: str) -> parts.Section:
     for cell in study.find("data")
     for picture in pictures_in(cell.folder)
   ]
-  if data:
-    made.append(parts.Gallery("Data", "Clips of the data set.", data, 1))
+  made.append(
+    parts.Gallery("Data", "Clips of the data set.", data, 1)
+    if data
+    else parts.Text(
+      "To see clips of the data set with their depth, tracks and boxes: python"
+      " -m vdr.main --config=configs/preview.py --workdir=runs/preview"
+      " --config.data.sources.main.path=DATA"
+    )
+  )
   return parts.Section(
     "samples",
     "Samples and training",

@@ -15,7 +15,13 @@ def section(
   one: parts.Section, number: int, drawn: Drawn, pictures: embed.Embedder
 ) -> str:
   """A section with all its parts."""
-  inner = "\n".join(part(p, drawn, pictures) for p in one.parts)
+  made = [part(p, drawn, pictures) for p in one.parts]
+  halves = [isinstance(p, parts.Figure) and p.half for p in one.parts]
+  for i in range(len(made) - 1):  # two halves make a pair
+    if halves[i] and halves[i + 1]:
+      made[i] = f'<div class="pair">{made[i]}'
+      made[i + 1] = f"{made[i + 1]}</div>"
+  inner = "\n".join(made)
   lead = f'<p class="lead">{words.escape(one.lead)}</p>' if one.lead else ""
   return (
     f'<section id="{one.name}"><h2><span class="no">{number}</span>'

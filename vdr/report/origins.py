@@ -261,7 +261,7 @@ def _leak_table(rows: Sequence[Json]) -> parts.Table:
   return parts.Table(
     "leaks",
     "Scores of who sees less",
-    "Scores of the split `test` with 95 % intervals.",
+    "Scores of test clips with 95 % intervals.",
     [
       parts.task_column(),
       parts.Column("model", lambda r: r["model"], None, False),

@@ -40,6 +40,7 @@ class Figure:
     specs: by the options of all choices, joined with "|"; "" without choices.
     choices: in the order of the keys.
     drawn: keys of the specs that are drawn as files; None: all.
+    half: it stands beside another one, where there is room.
   """
 
   name: str
@@ -48,6 +49,7 @@ class Figure:
   specs: dict[str, Spec]
   choices: tuple[Choice, ...] = ()
   drawn: tuple[str, ...] | None = None
+  half: bool = False
 
   def files(self) -> dict[str, Spec]:
     """What is drawn, by name of the file without suffix."""

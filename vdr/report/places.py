@@ -17,7 +17,7 @@ def section(tasks: dict[str, scores.Task]) -> parts.Section:
   if not rows:
     made.append(parts.Missing("No evaluation over layers is finished yet."))
   else:
-    made += [_maps(tasks), _curves(tasks), _table(rows)]
+    made += [_maps(tasks), _chosen(tasks), _curves(tasks), _table(rows)]
   return parts.Section("places", "Layers and noise levels", _lead(tasks), made)
 
 
@@ -48,20 +48,62 @@ def _first(task: scores.Task, kind: str) -> list[Json]:
 
 
 def _lead(tasks: dict[str, scores.Task]) -> str:
-  said = []
-  for task in tasks.values():
-    own = []
-    for kind in study_lib.KINDS:
-      best = [row for row in _first(task, kind) if row["is_best"]]
-      own += [f"{kind} {_place(row)}" for row in best]
-    if own:
-      said.append(f"{task.title}: {', '.join(own)}")
   lead = (
     "Features are read after some of the blocks, from a clip with some noise."
-    " Where they serve best was chosen on the split `select`; shown are scores"
-    " of `test`."
+    " Where they serve best is chosen on the split “select”; shown are"
+    " scores of “test”."
   )
-  return f"{lead} Chosen: {'; '.join(said)}." if said else lead
+  best = [r for t in tasks.values() for r in cells(t) if r["is_best"]]
+  layers = sorted({r["layer"] for r in best if r["layer"] is not None})
+  levels = [r["noise_level"] for r in best if r["noise_level"] is not None]
+  if not layers or not levels:
+    return lead
+  return (
+    f"{lead} Chosen were layers {words.listed([str(x) for x in layers])} and"
+    f" noise levels from {min(levels):g} to {max(levels):g}."
+  )
+
+
+def _chosen(tasks: dict[str, scores.Task]) -> parts.Table:
+  """The place of both models in each task."""
+  rows = []
+  for task in tasks.values():
+    best = {
+      row["model"]: row
+      for kind in study_lib.KINDS
+      for row in _first(task, kind)
+      if row["is_best"]
+    }
+    row: Json = {"task": task.name, "title": task.title, "metric": task.primary}
+    for kind in study_lib.KINDS:
+      for field in ("layer", "noise_level", "log_snr"):
+        row[f"{kind}_{field}"] = best[kind][field] if kind in best else None
+    rows.append(row)
+
+  def column(kind: str, field: str, digits: int, title: str) -> parts.Column:
+    def show(row: Json) -> str:
+      return words.number(row[f"{kind}_{field}"], digits)
+
+    return parts.Column(f"{kind}, {title}", show)
+
+  return parts.Table(
+    "chosen",
+    "Where each model is best",
+    "",
+    [
+      parts.task_column(),
+      *(
+        column(kind, field, digits, title)
+        for kind in study_lib.KINDS
+        for field, digits, title in (
+          ("layer", 0, "layer"),
+          ("noise_level", 2, "noise"),
+          ("log_snr", 1, "log-SNR"),
+        )
+      ),
+    ],
+    rows,
+  )
 
 
 def _place(row: Json) -> str:
@@ -91,8 +133,8 @@ def _maps(tasks: dict[str, scores.Task]) -> parts.Figure:
   return parts.Figure(
     "maps",
     "Layer by noise level",
-    "Scores of `test`; a ring marks the cell that was chosen on `select`. Both"
-    " models share one scale, darker is better.",
+    "Scores of test clips; a ring marks the place that was chosen, on other"
+    " clips. Both models share one scale, and the strongest colour is best.",
     specs,
     (parts.Choice("task", [(n, tasks[n].title) for n in specs]),),
   )
@@ -141,8 +183,8 @@ def _curves(tasks: dict[str, scores.Task]) -> parts.Figure:
   return parts.Figure(
     "curves",
     "One at a time",
-    "Scores of `test` with 95 % intervals. At its best means that for every"
-    " point the other coordinate is the best one on `select`. log-SNR is the"
+    "Scores of test clips with 95 % intervals. At its best: for every"
+    " point the other coordinate is the best one on other clips. log-SNR is the"
     " coordinate that compares across noise schedules.",
     specs,
     (
@@ -150,9 +192,7 @@ def _curves(tasks: dict[str, scores.Task]) -> parts.Figure:
         "task", [(n, t.title) for n, t in tasks.items() if cells(t)]
       ),
       parts.Choice("against", list(AXES)),
-      parts.Choice(
-        "the other", [(BEST, "at its best"), *((p[0], p[0]) for p in places)]
-      ),
+      parts.Choice("at", [(BEST, "its best"), *((p[0], p[0]) for p in places)]),
     ),
     tuple(drawn),
   )

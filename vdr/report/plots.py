@@ -4,12 +4,12 @@
 |---|---|
 | `bars` | `categories`, `series`, `axis`, `percent` |
 | `dots` | `categories`, `series`, `axis`, `digits` |
-| `lines` | `series` with `x`, `axes`, `digits`, `better`, maybe `whole` |
+| `lines` | `series` with `x`, `axes`, `digits`, `better`, `whole`, `log` |
 | `maps` | `panels` (`title`, `x`, `y`, `z`, `best`), `axes`, `scale` |
 | `radar` | `categories`, `series` of shares |
 
-A series has `name`, `colour` (of `COLOURS`), `value`, and maybe `low`, `high`,
-`note`, `dots`, `dash`.
+`whole` and `log`, of the x-axis, may be left out. A series has `name`, `colour`
+(of `COLOURS`), `value`, and maybe `low`, `high`, `note`, `dots`, `dash`.
 """
 
 import io
@@ -30,7 +30,7 @@ COLOURS = {
   "muted": "#8a857b",
 }
 INK, FAINT = "#26241f", "#dedad1"
-STYLE = {
+STYLE: Any = {
   "font.family": "sans-serif",
   "font.size": 9.0,
   "svg.fonttype": "none",  # text stays text
@@ -144,6 +144,11 @@ def _lines(figure: figures.Figure, spec: parts.Spec) -> None:
     if "low" in one:
       low, high = _numbers(one["low"]), _numbers(one["high"])
       axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+  if spec.get("log"):
+    at = sorted({x for one in spec["series"] for x in one["x"]})
+    axes.set_xscale("log")
+    axes.set_xticks(at, [f"{x:g}" for x in at])
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
   if spec.get("whole"):
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   axes.set_xlabel(spec["axes"][0])

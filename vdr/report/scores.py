@@ -173,11 +173,12 @@ def _keep_comparable(
   study: study_lib.Study, name: str, clips: dict[str, dict[int, Any]]
 ) -> None:
   """Leaves out models that were scored on other clips than the first one."""
-  first: tuple | None = None
+  first: set[int] | None = None
   for kind in study_lib.KINDS:
     for seed, rows in sorted(clips[kind].items()):
       n = {run.num_clips for runs in rows.values() for run in runs}
-      first = first or n
+      if first is None:
+        first = n
       if n != first:
         study.problems.append(
           f"{name}: the {kind} model of seed {seed} was scored on"

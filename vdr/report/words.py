@@ -54,10 +54,11 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
   return text.replace("-", MINUS)
 
 
-def percent(value: float | None, digits: int = 0, sign: bool = True) -> str:
-  """A share as a percentage: "+42 %"."""
-  if value is None:
+def percent(value: float | None, sign: bool = True) -> str:
+  """A share as a percentage: "+42 %", "+1.8 %"."""
+  if value is None or not math.isfinite(value):
     return NONE
+  digits = 1 if abs(value) < 0.0995 else 0
   return f"{number(100 * value, digits, sign)}\N{NO-BREAK SPACE}%"
 
 

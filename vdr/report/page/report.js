@@ -60,7 +60,7 @@ function layout(extra) {
   const axis = {
     gridcolor: css("--faint"), zerolinecolor: css("--soft"), zeroline: false,
     linecolor: css("--faint"), automargin: true, fixedrange: true,
-    title: { standoff: 10 }, tickcolor: css("--faint"),
+    tickcolor: css("--faint"),
   };
   const base = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -75,6 +75,7 @@ function layout(extra) {
   };
   for (const [name, value] of Object.entries(extra)) {
     base[name] = /^[xy]axis/.test(name) ? { ...axis, ...value } : value;
+    if (base[name].title?.text) base[name].title.font = { size: 13, color: css("--soft") };
   }
   return base;
 }
@@ -89,7 +90,13 @@ function rows(spec, width) {
 
 function across(spec) {
   const axis = { title: { text: spec.axis, standoff: 12 }, zeroline: true };
-  return spec.percent ? { ...axis, tickformat: "+.0%" } : axis;
+  return spec.percent ? { ...axis, tickformat: ".0%" } : axis;
+}
+
+function ticks(spec) {
+  if (!spec.log) return {};
+  const at = [...new Set(spec.series.flatMap((s) => s.x))].sort((a, b) => a - b);
+  return { type: "log", tickvals: at, ticktext: at.map((x) => x.toLocaleString("en")) };
 }
 
 const KINDS = {
@@ -107,11 +114,18 @@ const KINDS = {
       {
         type: "scatter", mode: "markers", y, x: marks.value, name: marks.name,
         marker: {
-          symbol: "diamond-open", size: 11, color: css("--soft"), line: { width: 1.6 },
+          symbol: "diamond", size: 11, color: css("--paper"),
+          line: { width: 1.6, color: css("--ink") },
         },
         hovertext: y.map((i) => hover(marks, i, spec)), hoverinfo: "text",
       },
     ];
+    traces.push({
+      type: "scatter", mode: "text", y, showlegend: false, hoverinfo: "skip",
+      x: bars.value.map((v, i) => Math.max(v, bars.high[i] ?? v, 0)),
+      text: bars.value.map((v) => (v === null ? "" : `<b>&nbsp; ${shown(v, spec)}</b>`)),
+      textposition: "middle right", cliponaxis: false, textfont: { color: colour },
+    });
     const dots = bars.dots.flatMap((d, i) => d.map((x) => [x, i]));
     if (dots.length) {
       traces.push({
@@ -163,7 +177,7 @@ const KINDS = {
       });
     }
     return [traces, layout({
-      xaxis: { title: { text: spec.axes[0], standoff: 12 }, ...(spec.whole ? { dtick: 1 } : {}) },
+      xaxis: { title: { text: spec.axes[0], standoff: 12 }, ...(spec.whole ? { dtick: 1 } : {}), ...ticks(spec) },
       yaxis: { title: { text: `${spec.axes[1]} (${spec.better} is better)`, standoff: 12 } },
     })];
   },
