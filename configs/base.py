@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
 from configs.fields.probe import probe
+from configs.fields.report import report
 from configs.fields.study import runner, study
 from vdr.runtime import command_line, errors
 
@@ -43,6 +44,7 @@ def default() -> ConfigDict:
       evaluate=evaluate(),
       extract=extract(),
       probe=probe(),
+      report=report(),
       optimizer=optimizer(),
       mesh=mesh(),
       checkpoint="",  # path of a run or one of its checkpoints, to read from
