@@ -104,6 +104,7 @@ VARIANTS = {
     **clips(32, 16, 8, 16),
     "physics.clips_per_shard": 8,
     "study.title": "debug",
+    "study.sizes": ("micro",),
     "study.batch_size": 8,
     "study.budgets_percent": (50,),
     "study.overrides.budget": (

@@ -27,7 +27,7 @@ class Book:
   def __init__(self, study: pathlib.Path, config: Config, cells: list[Cell]):
     self._study, self._config, self._cells = study, config, cells
     self._start = self._shown = time.perf_counter()
-    self._before = _seconds_before(study)
+    self._before = _earlier(study)
     self._finished = self._count()
 
   def __enter__(self) -> "Book":
@@ -88,13 +88,18 @@ class Book:
     return sum(cell.is_finished(self._study) for cell in self._cells)
 
   def _write(self) -> None:
-    seconds = self._before + time.perf_counter() - self._start
-    book = record(self._study, self._config, self._cells, seconds)
+    started, seconds = self._before
+    seconds += time.perf_counter() - self._start
+    book = record(self._study, self._config, self._cells, started, seconds)
     workdirs.write_text(self._study / NAME, json.dumps(book, indent=2) + "\n")
 
 
 def record(
-  study: pathlib.Path, config: Config, cells: Sequence[Cell], seconds: float
+  study: pathlib.Path,
+  config: Config,
+  cells: Sequence[Cell],
+  started: str,
+  seconds: float,
 ) -> dict[str, Any]:
   """What `study.json` holds: the graph, and how far it is."""
   return {
@@ -103,9 +108,7 @@ def record(
     "seed": config.seed,
     "command": f"python -m vdr.main --config={study / workdirs.CONFIG_NAME}"
     f" --workdir={study}",
-    "written": datetime.datetime.now(datetime.UTC).isoformat(
-      timespec="seconds"
-    ),
+    "started": started,
     "seconds": round(seconds, 1),
     "machine": machine(),
     "versions": versions.collect(),
@@ -161,12 +164,14 @@ def _cpu() -> str:
   return found[1] if found else platform.processor()
 
 
-def _seconds_before(study: pathlib.Path) -> float:
-  """What earlier starts have spent."""
+def _earlier(study: pathlib.Path) -> tuple[str, float]:
+  """When it was first started, and the seconds that it has taken since."""
   try:
-    return float(json.loads((study / NAME).read_text())["seconds"])
+    book = json.loads((study / NAME).read_text())
+    return str(book["started"]), float(book["seconds"])
   except (OSError, ValueError, KeyError):
-    return 0.0
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="seconds"), 0.0
 
 
 def last_progress(log: pathlib.Path, within_s: float) -> str:
