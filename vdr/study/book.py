@@ -13,7 +13,7 @@ from typing import Any
 from vdr.runtime import progress, versions
 from vdr.runtime import workdir as workdirs
 from vdr.study import cluster, estimates
-from vdr.study.cells import LOG, Cell
+from vdr.study.cells import Cell
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -63,7 +63,7 @@ class Book:
     for cell in self._cells:
       if cell.is_finished(self._study):
         continue
-      line = last_progress(cell.folder(self._study) / LOG, now - self._start)
+      line = last_progress(cell.log(self._study), now - self._start)
       if line:
         running.append(f"  {cell.name}: {line}")
     elapsed = progress.duration(now - self._start)

@@ -3,7 +3,7 @@
     cells/NAME-HASH/     the verb's own work directory
       cell.json          there when it is finished, written last
       failed.json        why it is not, until the next start
-      log.txt            what it printed, where several run at once
+    logs/NAME-HASH.txt   what it printed, where several run at once
 
 Fields of its config may name the directory of another cell, "@NAME", or what
 lies there, "@NAME/tokenizer.npz". The hash has those cells' hashes in their
@@ -26,7 +26,8 @@ from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
-FOLDER, DONE, FAILED, LOG = "cells", "cell.json", "failed.json", "log.txt"
+FOLDER, LOGS = "cells", "logs"  # of a study
+DONE, FAILED = "cell.json", "failed.json"  # of a cell
 MARK = "@"  # before the name of a cell
 DIGITS = 8  # of the hash, in a directory's name
 
@@ -59,6 +60,10 @@ class Cell:
   def folder(self, study: pathlib.Path) -> pathlib.Path:
     """Its work directory."""
     return study / FOLDER / f"{self.name}-{self.key[:DIGITS]}"
+
+  def log(self, study: pathlib.Path) -> pathlib.Path:
+    """The file that it prints to, where several run at once."""
+    return study / LOGS / f"{self.folder(study).name}.txt"
 
   def resolved(self, study: pathlib.Path) -> Config:
     """Its config, with directories in place of names."""
@@ -106,6 +111,10 @@ class Cell:
     """Leaves word that it failed."""
     text = json.dumps({"name": self.name, "why": why}, indent=2) + "\n"
     workdirs.write_text(self.folder(study) / FAILED, text)
+
+  def forget_failure(self, study: pathlib.Path) -> None:
+    """Clears the way for another try."""
+    (self.folder(study) / FAILED).unlink(missing_ok=True)
 
 
 def make(

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from vdr.runtime import errors, plain_configs, processes
 from vdr.runtime import workdir as workdirs
 from vdr.study import cluster
-from vdr.study.cells import LOG, Cell
+from vdr.study.cells import Cell
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -63,7 +63,7 @@ def here(
 ) -> Failures:
   """One cell after another in this process."""
   for cell in cells:
-    _forget_failure(cell, study)
+    cell.forget_failure(study)
   return _loop(_only(cells, config), study, told.started)
 
 
@@ -77,7 +77,7 @@ def several(
   wide = [cell for cell in cells if cell.is_wide]
   failed = here(wide, study, config, told)
   for cell in cells:
-    _forget_failure(cell, study)
+    cell.forget_failure(study)
   cores = sorted(_cores())
   count = min(config.runner.processes, len(cores))
   context = multiprocessing.get_context("spawn")
@@ -106,7 +106,7 @@ def submitit(
 ) -> Failures:
   """As many jobs of a cluster as `runner.processes`, each of them a loop."""
   for cell in cells:
-    _forget_failure(cell, study)
+    cell.forget_failure(study)
   for _ in cluster.submit(config, study, start_loop):
     told.look()
     time.sleep(POLL_S)
@@ -217,7 +217,7 @@ def _try(
     started(cell)
     try:
       if quiet:
-        with _logged(cell.folder(study) / LOG):
+        with _Redirect(cell.log(study)):
           _run(cell, study)
       else:
         cell.run(study)
@@ -236,20 +236,16 @@ def _run(cell: Cell, study: pathlib.Path) -> None:
   except Exception as error:
     traceback.print_exc()
     why = " ".join(str(error).split())[:200]
-    log = cell.folder(study) / LOG
     raise errors.UserError(
-      f"{type(error).__name__}: {why} (see {log})"
+      f"{type(error).__name__}: {why} (see {cell.log(study)})"
     ) from error
-
-
-def _logged(path: pathlib.Path) -> Any:
-  return _Redirect(path)
 
 
 class _Redirect:
   """Standard output and error go to a file, those of libraries in C, too."""
 
   def __init__(self, path: pathlib.Path):
+    path.parent.mkdir(parents=True, exist_ok=True)
     self._path = path
 
   def __enter__(self) -> None:
@@ -279,10 +275,6 @@ def _watch(
     time.sleep(POLL_S)
 
 
-def _forget_failure(cell: Cell, study: pathlib.Path) -> None:
-  (cell.folder(study) / "failed.json").unlink(missing_ok=True)
-
-
 def _is_lost(cell: Cell, study: pathlib.Path) -> bool:
   """Whether it, or something that it needs, has failed."""
   return any(one.failure(study) is not None for one in _needed(cell))
@@ -304,7 +296,7 @@ def _unfinished(
 ) -> Failures:
   """Cells that nobody finished though nothing that they need failed."""
   return {
-    cell.name: f"its process died; what it printed is in {cell.folder(study)}"
+    cell.name: f"its process died; what it printed is in {cell.log(study)}"
     for cell in _only(cells, config)
     if not cell.is_finished(study) and not _is_lost(cell, study)
   }
