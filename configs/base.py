@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs.fields.data import data, images
+from configs.fields.data import loader as loader
 from configs.fields.data import source as source
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
