@@ -21,7 +21,7 @@ ROWS = (
   ("runtime",),
   ("page", "media"),
   ("draw",),
-  ("panels",),
+  ("panels", "strips"),
   ("metrics",),
   ("diffusion",),
   ("data", "models"),
