@@ -14,6 +14,7 @@ from configs.fields.data import loader as loader
 from configs.fields.data import source as source
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
+from configs.fields.look import look
 from configs.fields.probe import probe
 from configs.fields.report import report
 from configs.fields.study import runner, study
@@ -46,6 +47,7 @@ def default() -> ConfigDict:
       sample=sample(),
       evaluate=evaluate(),
       extract=extract(),
+      look=look(),
       probe=probe(),
       report=report(),
       optimizer=optimizer(),

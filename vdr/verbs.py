@@ -9,6 +9,7 @@ JOBS = {
   "latents": "encode a data set once, so that training need not",
   "train": "train a diffusion model on clips, images or both",
   "evaluate": "fit probes on frozen features and score them",
+  "look": "draw frozen features, and how they follow what moves",
   "report": "compare both models: tables, figures, one page",
   "sample": "draw clips or images from a trained diffusion model",
   "extract": "write the frozen features of every clip of a source",
@@ -37,6 +38,8 @@ def module(job: str) -> types.ModuleType:
       from vdr import train as verb
     case "evaluate":
       from vdr import evaluate as verb
+    case "look":
+      from vdr import look as verb
     case "report":
       from vdr import report as verb
     case "sample":
