@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
+from configs.fields.generation import generation
+from configs.fields.judge import judge
 from configs.fields.probe import probe
 from vdr.runtime import command_line, errors
 
@@ -41,6 +43,8 @@ def default() -> ConfigDict:
       sample=sample(),
       evaluate=evaluate(),
       extract=extract(),
+      judge=judge(),
+      generation=generation(),
       probe=probe(),
       optimizer=optimizer(),
       mesh=mesh(),
