@@ -34,6 +34,7 @@ ROWS = (
   ("compile", "sample", "quality"),
   ("evaluate",),
   ("report",),
+  ("verbs",),
   ("study",),
   ("main",),
 )
