@@ -14,7 +14,7 @@ from configs import base
 
 VARIANTS = {
   "debug": {
-    "judge.width": 4,
+    "judge.width": 8,
     "judge.features": 8,
     "judge.num_clips": 16,
     "judge.num_steps": 2,
@@ -42,9 +42,9 @@ def get_config(variant=None):
     data__batch_size=32,
     data__sources__main__path="data/physics",
     data__sources__main__split="train",
-    optimizer__learning_rate=4e-3,
-    optimizer__warmup_steps=20,
-    optimizer__weight_decay=0.05,
+    optimizer__learning_rate=3e-3,
+    optimizer__warmup_steps=30,
+    optimizer__weight_decay=0.1,
     optimizer__betas=(0.9, 0.99),
     optimizer__ema_decays=(0.98,),
     runtime__num_workers=0,

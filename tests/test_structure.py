@@ -28,6 +28,7 @@ ROWS = (
   ("features", "probes"),
   ("tasks",),
   ("train_step", "generation", "tokenizers", "controls", "results"),
+  ("judges", "judge_clips"),
   ("probing",),
   ("validation",),
   ("train", "train_tokenizer", "train_judge", "latents", "extract"),

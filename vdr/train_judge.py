@@ -11,15 +11,15 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Int
 
-from vdr.data import loader
+from vdr import judge_clips
 from vdr.models import judge
 from vdr.runtime import (
   errors,
@@ -36,30 +36,11 @@ Config = Any
 Params = dict[str, Any]
 State = dict[str, Any]
 
+VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("judge", "data", "optimizer")  # of the config: they decide
 RESULT_NAME = "result.json"
-CELLS = 4  # coarse depth: rows, and columns
-NEAREST_M = 0.1  # nothing is nearer, for the sake of its inverse
 CHUNK = 64  # clips at a time where nothing is learned
 INIT, STEPS, ORDER = range(3)  # streams of random numbers
-
-
-class Clips(NamedTuple):
-  """Clips and what is asked about them; all of it fits into memory.
-
-  Attributes:
-    video: pixels.
-    labels: classes by field; -1 is unknown.
-    box_yxyx: of the main object, normalised.
-    box_valid: whether it is seen.
-    inverse_depth: means of 1 / depth in cells, 1/m; 0 where nothing is.
-  """
-
-  video: UInt8[Any, "n t h w 3"]
-  labels: dict[str, Int32[Any, " n"]]
-  box_yxyx: Float32[Any, "n t 4"]
-  box_valid: Bool[Any, "n t"]
-  inverse_depth: Float32[Any, "n t i j"]
 
 
 def run(config: Config, directory: str | os.PathLike) -> None:
@@ -76,9 +57,9 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     return
   cfg, start = config.judge, time.perf_counter()
   (source,) = config.data.sources.values()
-  clips, names = read(config, source.split, cfg.num_clips)
+  clips, names = judge_clips.read(config, source.split, cfg.num_clips)
   params = train(config, clips, names, path)
-  held_out, _ = read(config, cfg.test_split, cfg.test_clips)
+  held_out, _ = judge_clips.read(config, cfg.test_split, cfg.test_clips)
   scores = measure(config, params, held_out)
   about = {
     "num_frames": source.num_frames,
@@ -105,7 +86,9 @@ def run(config: Config, directory: str | os.PathLike) -> None:
       for name, score in labels.items()
     )
     print(f"{kind}: {said}")
-  print(f"{path / judge.FILE_NAME}: {len(held_out.video)} held-out clips judged")
+  print(
+    f"{path / judge.FILE_NAME}: {len(held_out.video)} held-out clips judged"
+  )
 
 
 def _check(config: Config) -> None:
@@ -138,89 +121,12 @@ def _check(config: Config) -> None:
     )
   if problem:
     raise errors.UserError(problem)
-  (source,) = sources.values()
-  judge.check_size(source.height, source.width)
 
 
-def read(
-  config: Config, split: str, num_clips: int
-) -> tuple[Clips, dict[str, tuple[str, ...]]]:
-  """Clips of a split with what is asked about them, and names of classes.
-
-  Args:
-    config: the whole config.
-    split: of the source.
-    num_clips: at the most; 0: all of them.
-
-  Raises:
-    UserError: there are none, or they lack what is asked.
-  """
-  cfg = config.judge
-  labels = tuple(dict.fromkeys((*cfg.clip_labels, *cfg.frame_labels)))
-  dense = ("boxes_yxyx",) * (cfg.box_weight > 0)
-  dense += ("depth_m",) * (cfg.depth_weight > 0)
-  data = config.data.copy_and_resolve_references()
-  with data.unlocked():
-    # In another order than the files': folders list class by class.
-    data.update(shuffle=True, num_epochs=1, batch_size=CHUNK)
-    for source in data.sources.values():
-      source.update(split=split, fields=("video", *labels, *dense))
-  with loader.Loader(
-    data, seed=config.seed, num_workers=config.runtime.num_workers
-  ) as batches:
-    (opened,) = batches.sources.values()
-    names = opened.class_names
-    parts, total = [], min(num_clips or batches.num_clips, batches.num_clips)
-    with progress.bar(total, unit="clip", label=f"reading {split}") as bar:
-      for batch in batches:
-        _refuse_missing(batch, names, labels, dense)
-        parts.append(_clips_of(batch, labels, total - bar.done))
-        bar.advance(len(parts[-1].video))
-        if bar.done >= total:
-          break
-  clips = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-  if not len(clips.video):
-    raise errors.UserError(
-      f"no clip of data.sources, split {split!r}, can be read; mend its path"
-    )
-  return clips, names
-
-
-def _refuse_missing(batch, names, labels, dense) -> None:
-  """Raises UserError for clips about which the questions have no answer."""
-  for name in (*labels, *dense):
-    if name not in batch or (name in labels and name not in names):
-      raise errors.UserError(
-        f"clips of data.sources have no {name!r}; name what they have in"
-        " judge.clip_labels and judge.frame_labels, and set judge.box_weight"
-        " and judge.depth_weight to 0 where there is neither"
-      )
-
-
-def _clips_of(
-  batch: loader.Batch, labels: tuple[str, ...], limit: int
-) -> Clips:
-  """The clips of a batch that could be read."""
-  batch = {k: v[batch["clip_valid"]][:limit] for k, v in batch.items()}
-  n, t, h, w = batch["video"].shape[:4]
-  box, seen = np.zeros((n, t, 4), np.float32), np.zeros((n, t), bool)
-  if "boxes_yxyx" in batch:  # object 0 is the main one
-    box, seen = batch["boxes_yxyx"][:, 0], batch["boxes_valid"][:, 0]
-  inverse = np.zeros((n, t, CELLS, CELLS), np.float32)
-  if "depth_m" in batch:
-    depth_m = batch["depth_m"]
-    nearness = np.where(depth_m > 0, 1 / np.maximum(depth_m, NEAREST_M), 0)
-    cells = (n, t, CELLS, h // CELLS, CELLS, w // CELLS)
-    inverse = nearness.reshape(cells).mean(axis=(3, 5), dtype=np.float32)
-  return Clips(
-    batch["video"], {name: batch[name] for name in labels}, box, seen, inverse
-  )
-
-
-def heads_of(
+def questions_of(
   config: Config, names: dict[str, tuple[str, ...]], num_frames: int
-) -> dict[str, judge.Heads]:
-  """How many numbers each kind of network answers with, by question."""
+) -> dict[str, judge.Questions]:
+  """How many numbers each question is answered with, by kind of network."""
   cfg, found = config.judge, {}
   for kind, labels, t in (
     ("frames", cfg.frame_labels, 1),
@@ -230,20 +136,21 @@ def heads_of(
     if cfg.box_weight:
       found[kind]["boxes"] = 4 * t
     if cfg.depth_weight:
-      found[kind]["depth"] = CELLS**2 * t
+      found[kind]["depth"] = judge_clips.CELLS**2 * t
   return found
 
 
 def train(
   config: Config,
-  clips: Clips,
+  clips: judge_clips.Clips,
   names: dict[str, tuple[str, ...]],
   path: pathlib.Path,
 ) -> Params:
   """The averaged parameters after all steps, with features' statistics."""
   cfg, key = config.judge, jax.random.key(config.seed)
-  heads = heads_of(config, names, clips.video.shape[1])
-  params = judge.init(cfg, heads, jax.random.fold_in(key, INIT))
+  questions = questions_of(config, names, clips.video.shape[1])
+  shape = clips.video.shape[1:4]
+  params = judge.init(cfg, questions, shape, jax.random.fold_in(key, INIT))
   networks = {kind: params[kind]["network"] for kind in judge.KINDS}
   state = {
     "networks": networks,
@@ -265,7 +172,7 @@ def train(
   (networks,) = state["ema"].values()
   for kind in judge.KINDS:
     params[kind]["network"] = networks[kind]
-  return _with_statistics(cfg, params, clips)
+  return _with_statistics(_Judged(cfg), params, clips)
 
 
 def _order(config: Config, num_clips: int) -> Iterator[Int[Array, " b"]]:
@@ -294,7 +201,7 @@ def _tell(logger: logs.Logger, step: int, means: dict[str, Array]) -> str:
 def make_step(config: Config) -> Callable[..., tuple[State, dict[str, Array]]]:
   """The training step, jitted: (state, clips, rows, key) → (state, losses)."""
 
-  def loss_of(networks, some: dict[str, Clips]):
+  def loss_of(networks, some: dict[str, judge_clips.Clips]):
     means = {}
     for kind, clips in some.items():
       params = {kind: {"network": networks[kind]}}
@@ -329,8 +236,8 @@ def _optimizer(config: Config, params: Params) -> optax.GradientTransformation:
 
 
 def augmented(
-  cfg: Config, clips: Clips, rows: Int[Array, " b"], key: Array
-) -> dict[str, Clips]:
+  cfg: Config, clips: judge_clips.Clips, rows: Int[Array, " b"], key: Array
+) -> dict[str, judge_clips.Clips]:
   """The clips of a step, and frames of them, moved and with colours changed.
 
   All of a step are moved alike, and their red, green and blue change places:
@@ -349,29 +256,15 @@ def augmented(
   video = jnp.take(video, jax.random.permutation(colour, 3), axis=-1)
   some = some._replace(video=video)
   chosen = jax.random.randint(frame, (cfg.frames_per_clip, b), 0, t)
-  frames = [frames_of(some, which) for which in chosen]
+  frames = [judge_clips.frames_of(some, which) for which in chosen]
   return {
     "clips": some,
     "frames": jax.tree.map(lambda *x: jnp.concatenate(x), *frames),
   }
 
 
-def frames_of(clips: Clips, which: Int[Any, " n"]) -> Clips:
-  """One frame of each clip, as clips of one frame."""
-
-  def pick(x):
-    index = which.reshape(-1, *[1] * (x.ndim - 1))
-    return jnp.take_along_axis(x, index, axis=1)
-
-  timed = {
-    name: pick(jnp.asarray(getattr(clips, name)))
-    for name in ("video", "box_yxyx", "box_valid", "inverse_depth")
-  }
-  return clips._replace(**timed)
-
-
 def losses(
-  cfg: Config, answers: dict[str, Float[Array, "b _"]], clips: Clips
+  cfg: Config, answers: dict[str, Float[Array, "b _"]], clips: judge_clips.Clips
 ) -> dict[str, Float[Array, ""]]:
   """What wrong answers cost: cross-entropies, and weighted mean errors."""
   found = {}
@@ -399,10 +292,37 @@ def _mean(x: Float[Array, "*b"], valid: Bool[Array, "*b"]) -> Float[Array, ""]:
   return jnp.where(valid, x, 0).sum() / jnp.maximum(valid.sum(), 1)
 
 
-def _with_statistics(cfg: Config, params: Params, clips: Clips) -> Params:
+class _Judged:
+  """What a judge makes of all clips, or of one frame of each, in parts."""
+
+  def __init__(self, cfg: Config):
+    self._apply = {
+      kind: jax.jit(
+        lambda params, video, kind=kind: judge.apply(cfg, params, kind, video)
+      )
+      for kind in judge.KINDS
+    }
+
+  def __call__(
+    self, params: Params, kind: str, clips: judge_clips.Clips
+  ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], judge_clips.Clips]]:
+    """Features, answers, and the clips or frames that they are of."""
+    if kind == "frames":
+      b, t = clips.video.shape[:2]
+      clips = judge_clips.frames_of(clips, np.arange(b) % t)
+      clips = jax.tree.map(np.asarray, clips)
+    for start in range(0, len(clips.video), CHUNK):
+      rows = slice(start, start + CHUNK)
+      some = jax.tree.map(lambda x, rows=rows: x[rows], clips)
+      yield (*jax.device_get(self._apply[kind](params, some.video)), some)
+
+
+def _with_statistics(
+  judged: _Judged, params: Params, clips: judge_clips.Clips
+) -> Params:
   """Measures the features' mean and standard deviation over the clips."""
   for kind in judge.KINDS:
-    found = [x for x, _, _ in _judged(cfg, params, kind, clips)]
+    found = [x for x, _, _ in judged(params, kind, clips)]
     values = np.concatenate(found).astype(np.float64)
     # A feature that never changes says nothing: it is not blown up.
     std = np.maximum(values.std(axis=0), 1e-3)
@@ -414,7 +334,7 @@ def _with_statistics(cfg: Config, params: Params, clips: Clips) -> Params:
 
 
 def measure(
-  config: Config, params: Params, clips: Clips
+  config: Config, params: Params, clips: judge_clips.Clips
 ) -> dict[str, dict[str, dict[str, float]]]:
   """Accuracies of each network in each label, and what a constant answer has.
 
@@ -422,13 +342,13 @@ def measure(
     By kind and label: `accuracy`, and `chance`, the share of the label that is
     most frequent. A label that no clip has is left out.
   """
-  cfg, found = config.judge, {}
+  cfg, judged, found = config.judge, _Judged(config.judge), {}
   for kind, labels in (
     ("frames", cfg.frame_labels),
     ("clips", cfg.clip_labels),
   ):
     right = {name: [] for name in labels}
-    for _, answers, some in _judged(cfg, params, kind, clips):
+    for _, answers, some in judged(params, kind, clips):
       for name in labels:
         known = some.labels[name] >= 0
         guess = answers[name].argmax(axis=-1)
@@ -442,16 +362,3 @@ def measure(
           "chance": float(np.bincount(known).max() / len(known)),
         }
   return found
-
-
-def _judged(
-  cfg: Config, params: Params, kind: str, clips: Clips
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], Clips]]:
-  """Features and answers of all clips, or of one frame of each, in parts."""
-  apply = jax.jit(lambda params, video: judge.apply(cfg, params, kind, video))
-  for start in range(0, len(clips.video), CHUNK):
-    some = jax.tree.map(lambda x: x[start : start + CHUNK], clips)  # noqa: B023
-    if kind == "frames":
-      b, t = some.video.shape[:2]
-      some = jax.tree.map(np.asarray, frames_of(some, np.arange(b) % t))
-    yield (*jax.device_get(apply(params, some.video)), some)

@@ -3,10 +3,10 @@
 FID and FVD measure generated pictures with networks that know photographs and
 films of people. Of the simulated data set they know little, so that it has a
 judge of its own: a convolutional network, trained on the data set's own labels
-by the verb `judge`, whose last features before the answers are compared. Two
-networks of one design, one for frames (2-D) and one for clips (convolutions
-over space and over time in turn). Distances on them are no FID and no FVD, and
-say so.
+by the verb `judge`, whose last features before the answers are compared. It is
+two networks of one design, one for frames (2-D) and one for clips (patches of
+several frames, convolutions over space and then over time). Distances on them
+are no FID and no FVD, and say so.
 
 A judge is a config (`configs/fields/judge.py`) and parameters, a nested dict:
 for each of `KINDS` the network, and `mean` and `std` of its features on the
@@ -14,6 +14,7 @@ clips of training, which bring them to unit scale. All but reading and writing
 are pure functions that may be part of a jitted one.
 """
 
+import functools
 import json
 import pathlib
 import zipfile
@@ -31,101 +32,142 @@ from vdr.runtime import errors, fingerprint, plain_configs, workdir
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 Params = functional.Params
-Heads = dict[str, int]  # numbers of each answer, by its name
+Questions = dict[str, int]  # numbers of each answer, by name
 
 KINDS = ("frames", "clips")
 FILE_NAME = "judge.npz"  # in a work directory
-FOLD = 4  # pixels of a side that are folded into channels first
-SIDE = 4 * FOLD  # pixels: what height and width are multiples of
-GRID = 2  # places, and
-PARTS = 3  # times, that features keep apart
+SIDE = 4  # pixels of a patch's side
+TIME = 4  # frames of a patch of the network of clips
+GAIN = 4.0  # of how a patch's frames differ: little, next to what they share
+HEADS = 8  # of attention
+SPREAD = 0.02  # of places and times, at first
 
 
 class Network(nnx.Module):
-  """Convolutions, then features, then an answer for each head.
+  """Convolutions of patches, attention, features, an answer for each question.
 
-  Pixels are folded into channels, not convolved at full size, and every
-  convolution is one matrix product of shifted copies: on a CPU that is several
-  times faster.
+  Patches and not pixels are convolved, which a CPU does several times faster.
+  Attention gathers what was found where; from means over places and times
+  motion is learned far slower.
   """
 
   def __init__(
-    self, width: int, features: int, heads: Heads, timed: bool, rngs: nnx.Rngs
+    self,
+    width: int,
+    features: int,
+    questions: Questions,
+    grid: tuple[int, int, int],
+    depth: int,
+    rngs: nnx.Rngs,
   ):
     """Makes the parameters.
 
     Args:
-      width: channels of the first level; the second has twice as many.
-      features: how many there are.
-      heads: numbers that each head answers with.
-      timed: convolve over time, too, and keep `PARTS` times apart.
+      width: channels.
+      features: how many there are, a multiple of `HEADS`.
+      questions: numbers that each is answered with.
+      grid: patches of time, rows and columns.
+      depth: frames of a patch; of several also how they differ.
       rngs: what parameters are drawn from.
     """
-    wide = 2 * width
-    self.timed = timed
-    self.enter = _linear(9 * FOLD**2 * 3, width, rngs)
-    self.space_1 = _linear(9 * width, width, rngs)
-    self.down_1 = _linear(4 * width, wide, rngs)
-    self.space_2 = _linear(9 * wide, wide, rngs)
-    self.down_2 = _linear(4 * wide, wide, rngs)
-    self.time_1 = self.time_2 = self.time_3 = None
-    if timed:
-      self.time_1 = _linear(3 * wide, wide, rngs)
-      self.time_2 = _linear(3 * wide, wide, rngs)
-      self.time_3 = _linear(5 * wide, wide, rngs)
-    parts = PARTS if timed else 1
-    self.features = _linear(2 * wide * GRID**2 * parts, features, rngs)
-    self.heads = nnx.Dict(
-      {name: _linear(features, size, rngs) for name, size in heads.items()}
+    self.depth = depth
+    self.grid = grid
+    folds = depth + 1 if depth > 1 else 1
+    self.enter = _linear(folds * SIDE**2 * 3, width, rngs)
+    self.space = layers.Linear((3, 3, width), (width,), rngs)
+    self.time = _linear(3 * width, width, rngs) if depth > 1 else None
+    self.places = nnx.Param(_small(rngs, grid[1] * grid[2], width))
+    self.times = nnx.Param(_small(rngs, grid[0], width))
+    self.up = _linear(width, 2 * width, rngs)
+    self.down = _linear(2 * width, width, rngs)
+    self.keys = _linear(width, features, rngs)
+    self.values = _linear(width, features, rngs)
+    # Not tiny: places that matter are told apart from the first step.
+    self.query = nnx.Param(_small(rngs, HEADS, features // HEADS) * 10)
+    self.wide = _linear(features, 4 * features, rngs)
+    self.narrow = _linear(4 * features, features, rngs)
+    self.features = _linear(features, features, rngs)
+    self.answers = nnx.Dict(
+      {name: _linear(features, size, rngs) for name, size in questions.items()}
     )
 
   def __call__(
     self, video: Float[Array, "b t h w 3"]
   ) -> tuple[Float[Array, "b d"], dict[str, Float[Array, "b _"]]]:
-    """Features, at unit length over √d, and answers.
+    """Features, of mean 0 and variance 1 in each clip, and answers.
 
     Args:
-      video: pixels in [-1, 1]; t is 1 unless `timed`.
+      video: pixels in [-1, 1].
     """
-    x = fold(video, FOLD)
-    x = _active(self.enter(in_space(x)))
-    x = x + _active(self.space_1(in_space(x)))
-    x = _active(self.down_1(fold(x, 2)))
-    if self.time_1 is not None:
-      x = x + _active(self.time_1(in_time(x, 3)))
-    x = x + _active(self.space_2(in_space(x)))
-    if self.time_2 is not None:
-      x = x + _active(self.time_2(in_time(x, 3)))
-    x = _active(self.down_2(fold(x, 2)))
-    if self.time_3 is not None:
-      x = x + _active(self.time_3(in_time(x, 5)))
-    x = pooled(x, PARTS if self.timed else 1)
-    x = layers.layer_norm(self.features(x))
-    return x, {name: head(x) for name, head in self.heads.items()}
+    x = patches(video, self.depth)
+    x = layers.layer_norm(self.enter(x))
+    x = x + layers.layer_norm(in_space(self.space, jax.nn.relu(x)))
+    if self.time is not None:
+      x = x + layers.layer_norm(self.time(in_time(jax.nn.relu(x))))
+    b, t, h, w, c = x.shape
+    x = x.reshape(b, t, h * w, c)
+    x = x + self.places[...][None, None] + self.times[...][None, :, None]
+    x = x + self.down(jax.nn.gelu(self.up(layers.layer_norm(x))))
+    x = self._gather(layers.layer_norm(x).reshape(b, t * h * w, c))
+    x = x + self.narrow(jax.nn.gelu(self.wide(layers.layer_norm(x))))
+    x = layers.layer_norm(self.features(layers.layer_norm(x)))
+    return x, {name: answer(x) for name, answer in self.answers.items()}
+
+  def _gather(self, x: Float[Array, "b n c"]) -> Float[Array, "b d"]:
+    """Attention of learned queries to all patches."""
+    b, n = x.shape[:2]
+    keys = self.keys(x).reshape(b, n, HEADS, -1)
+    values = self.values(x).reshape(b, n, HEADS, -1)
+    scores = jnp.einsum("bnhd,hd->bhn", keys, self.query[...])
+    found = jnp.einsum("bhn,bnhd->bhd", jax.nn.softmax(scores), values)
+    return found.reshape(b, -1)
 
 
-def init(cfg: Config, heads: dict[str, Heads], key: jax.Array) -> Params:
+def init(
+  cfg: Config,
+  questions: dict[str, Questions],
+  shape: tuple[int, int, int],
+  key: jax.Array,
+) -> Params:
   """New parameters; features count as unit-scale already.
 
   Args:
     cfg: config.judge.
-    heads: of each kind.
+    questions: of each kind.
+    shape: frames, height and width of clips.
     key: what they are drawn from.
+
+  Raises:
+    UserError: such clips can't be judged.
   """
-  return {
-    kind: {
-      "network": functional.init(_make(cfg, heads[kind], kind), key),
+  t, h, w = shape
+  for name, pixels in (("height", h), ("width", w)):
+    if pixels < SIDE or pixels % SIDE:
+      raise errors.UserError(
+        f"data.sources.*.{name}={pixels}: the judge takes multiples of {SIDE}"
+        " pixels"
+      )
+  if cfg.features < 1 or cfg.features % HEADS:
+    raise errors.UserError(
+      f"judge.features={cfg.features}: use a multiple of {HEADS}"
+    )
+  params = {}
+  for i, kind in enumerate(KINDS):
+    grid = -(-t // TIME) if kind == "clips" else 1, h // SIDE, w // SIDE
+    make = _make(cfg, questions[kind], grid, kind)
+    new = jax.jit(functools.partial(functional.init, make))
+    params[kind] = {
+      "network": new(jax.random.fold_in(key, i)),
       "mean": jnp.zeros(cfg.features),
       "std": jnp.ones(cfg.features),
     }
-    for kind, key in zip(KINDS, jax.random.split(key, len(KINDS)), strict=True)
-  }
+  return params
 
 
 def apply(
-  cfg: Config, params: Params, kind: str, video: Shaped[Array, "b t h w 3"]
+  cfg: Config, params: Params, kind: str, video: Shaped[Any, "b t h w 3"]
 ) -> tuple[Float[Array, "b d"], dict[str, Float[Array, "b _"]]]:
-  """Features as they come, and the answers of every head.
+  """Features as they come, and the answers to every question.
 
   Args:
     cfg: config.judge.
@@ -134,15 +176,17 @@ def apply(
     video: uint8, or float in [-1, 1]; of frames t is 1.
   """
   found = params[kind]["network"]
-  heads = {
-    name: head["bias"].shape[0] for name, head in found["heads"].items()
+  questions = {
+    name: answer["bias"].shape[0] for name, answer in found["answers"].items()
   }
-  network = functional.bind(_make(cfg, heads, kind), found)
+  rows, columns = (side // SIDE for side in video.shape[2:4])
+  grid = len(found["times"]), rows, columns
+  network = functional.bind(_make(cfg, questions, grid, kind), found)
   return network(tokenizer.to_unit(jnp.asarray(video)))
 
 
 def features(
-  cfg: Config, params: Params, kind: str, video: Shaped[Array, "b t h w 3"]
+  cfg: Config, params: Params, kind: str, video: Shaped[Any, "b t h w 3"]
 ) -> Float[Array, "b d"]:
   """Features at mean 0 and standard deviation 1 on the clips of training."""
   found, _ = apply(cfg, params, kind, video)
@@ -152,54 +196,49 @@ def features(
   return (found - mean) / std
 
 
-def check_size(height: int, width: int) -> None:
-  """Raises UserError for pictures that can't be judged."""
-  for name, pixels in (("height", height), ("width", width)):
-    if pixels < SIDE or pixels % SIDE:
-      raise errors.UserError(
-        f"data.sources.*.{name}={pixels}: the judge takes multiples of {SIDE}"
-        " pixels"
-      )
+def patches(
+  video: Float[Array, "b t h w 3"], depth: int
+) -> Float[Array, "b k i j c"]:
+  """What is in each patch as channels; the first frame fills up the first.
+
+  Args:
+    video: pixels.
+    depth: frames of a patch; of several, their mean, and `GAIN` times how each
+      differs from it.
+  """
+  b, t, h, w, c = video.shape
+  missing = -t % depth
+  x = jnp.concatenate([video[:, :1]] * missing + [video], axis=1)
+  x = x.reshape(b, -1, depth, h // SIDE, SIDE, w // SIDE, SIDE, c)
+  x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)
+  x = x.reshape(*x.shape[:5], SIDE * SIDE * c)
+  if depth > 1:
+    mean = x.mean(axis=4, keepdims=True)
+    x = jnp.concatenate([mean, GAIN * (x - mean)], axis=4)
+  return x.reshape(*x.shape[:4], -1)
 
 
-def fold(x: Float[Array, "b t h w c"], side: int) -> Float[Array, "b t _ _ _"]:
-  """Squares of `side` places become one place with all their channels."""
-  b, t, h, w, c = x.shape
-  x = x.reshape(b, t, h // side, side, w // side, side, c)
-  x = x.transpose(0, 1, 2, 4, 3, 5, 6)
-  return x.reshape(b, t, h // side, w // side, side * side * c)
-
-
-def in_space(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w _"]:
-  """The 3 × 3 places around each, zero beyond the edge, as channels."""
-  h, w = x.shape[2:4]
-  padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-  shifted = [
-    padded[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)
-  ]
-  return jnp.concatenate(shifted, axis=-1)
-
-
-def in_time(
-  x: Float[Array, "b t h w c"], span: int
+def in_space(
+  layer: layers.Linear, x: Float[Array, "b t h w c"]
 ) -> Float[Array, "b t h w _"]:
-  """The `span` frames around each, zero before and after, as channels."""
-  t, reach = x.shape[1], span // 2
-  padded = jnp.pad(x, ((0, 0), (reach, reach), (0, 0), (0, 0), (0, 0)))
-  return jnp.concatenate([padded[:, i : i + t] for i in range(span)], axis=-1)
+  """A layer of 3 × 3 places around each, zero beyond the edge."""
+  b, t = x.shape[:2]
+  y = jax.lax.conv_general_dilated(
+    x.reshape(b * t, *x.shape[2:]),
+    layer.kernel[...],
+    (1, 1),
+    "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+  assert layer.bias is not None
+  return y.reshape(b, t, *y.shape[1:]) + layers.lead(layer.bias[...], 5)
 
 
-def pooled(x: Float[Array, "b t h w c"], parts: int) -> Float[Array, "b _"]:
-  """Means and maxima over `parts` times and `GRID` × `GRID` places."""
-  b, t, h, w, c = x.shape
-  x = x.reshape(b, t, GRID, h // GRID, GRID, w // GRID, c)
-  edges = [i * t // parts for i in range(parts + 1)]
-  found = []
-  for start, stop in zip(edges, edges[1:], strict=False):
-    # A clip shorter than the parts repeats frames rather than leave a hole.
-    part = x[:, start : max(stop, start + 1)]
-    found += [part.mean(axis=(1, 3, 5)), part.max(axis=(1, 3, 5))]
-  return jnp.stack(found, axis=1).reshape(b, -1)
+def in_time(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w _"]:
+  """Before, now and after, zero beyond the ends, as channels."""
+  t = x.shape[1]
+  padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+  return jnp.concatenate([padded[:, i : i + t] for i in range(3)], axis=-1)
 
 
 def save(
@@ -266,9 +305,12 @@ def load(path: str | pathlib.Path) -> tuple[Config, Params, dict[str, Any]]:
   return cfg, params, about
 
 
-def _make(cfg: Config, heads: Heads, kind: str) -> functional.Make[Network]:
+def _make(
+  cfg: Config, questions: Questions, grid: tuple[int, int, int], kind: str
+) -> functional.Make[Network]:
+  depth = TIME if kind == "clips" else 1
   return lambda rngs: Network(
-    cfg.width, cfg.features, heads, kind == "clips", rngs
+    cfg.width, cfg.features, questions, grid, depth, rngs
   )
 
 
@@ -276,5 +318,5 @@ def _linear(ins: int, outs: int, rngs: nnx.Rngs) -> layers.Linear:
   return layers.Linear((ins,), (outs,), rngs)
 
 
-def _active(x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-  return jax.nn.relu(layers.layer_norm(x))
+def _small(rngs: nnx.Rngs, *shape: int) -> Array:
+  return SPREAD * jax.random.normal(rngs.params(), shape)
