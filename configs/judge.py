@@ -19,7 +19,7 @@ VARIANTS = {
     "judge.num_clips": 16,
     "judge.num_steps": 2,
     "judge.test_clips": 16,
-    "data.batch_size": 8,
+    "judge.batch_size": 8,
     "data.sources.main.path": "",  # simulated on the way
     "data.sources.main.height": 32,
     "data.sources.main.width": 32,
@@ -39,13 +39,6 @@ def get_config(variant=None):
     variant,
     VARIANTS,
     job="judge",
-    data__batch_size=32,
     data__sources__main__path="data/physics",
-    data__sources__main__split="train",
-    optimizer__learning_rate=3e-3,
-    optimizer__warmup_steps=30,
-    optimizer__weight_decay=0.1,
-    optimizer__betas=(0.9, 0.99),
-    optimizer__ema_decays=(0.98,),
     runtime__num_workers=0,
   )

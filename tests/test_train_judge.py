@@ -81,8 +81,8 @@ def trained(tmp_path_factory):
   path = tmp_path_factory.mktemp("judge") / "run"
   cfg = config(
     judge__num_steps=150,
-    data__batch_size=32,
-    optimizer__learning_rate=1e-2,
+    judge__batch_size=32,
+    judge__learning_rate=1e-2,
     log__every_steps=50,
   )
   with pytest.MonkeyPatch.context() as patch:
@@ -216,8 +216,8 @@ def test_clips_of_a_step_are_moved_and_their_colours_change():
     (dict(judge__clip_labels=("label",)), "have no 'label'"),
     (dict(judge__box_weight=-1.0), "at least 0"),
     (dict(data__sources__main__path="broken"), "can be read|could not|can't"),
-    (dict(optimizer__ema_decays=(0.9, 0.99)), "give one decay"),
-    (dict(optimizer__accumulation_steps=2), "not for judges"),
+    (dict(judge__ema_decay=1.0), "ema_decay=1.0 in"),
+    (dict(judge__learning_rate=0.0), "must be above 0"),
   ],
 )
 def test_what_can_not_be_trained_is_refused(fields, message, tmp_path):

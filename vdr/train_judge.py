@@ -37,7 +37,7 @@ Params = dict[str, Any]
 State = dict[str, Any]
 
 VERSION = 1  # raised when the same config comes to mean something else
-SECTIONS = ("judge", "data", "optimizer")  # of the config: they decide
+SECTIONS = ("judge", "data")  # of the config: they decide
 RESULT_NAME = "result.json"
 CHUNK = 64  # clips at a time where nothing is learned
 INIT, STEPS, ORDER = range(3)  # streams of random numbers
@@ -57,7 +57,7 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     return
   cfg, start = config.judge, time.perf_counter()
   (source,) = config.data.sources.values()
-  clips, names = judge_clips.read(config, source.split, cfg.num_clips)
+  clips, names = judge_clips.read(config, cfg.split, cfg.num_clips)
   params = train(config, clips, names, path)
   held_out, _ = judge_clips.read(config, cfg.test_split, cfg.test_clips)
   scores = measure(config, params, held_out)
@@ -96,6 +96,7 @@ def _check(config: Config) -> None:
   sources = config.data.sources
   counts = {name: cfg[name] for name in ("width", "features", "num_steps")}
   counts |= {name: cfg[name] for name in ("frames_per_clip", "test_clips")}
+  counts |= {"batch_size": cfg.batch_size}
   low = [name for name, value in counts.items() if value < 1]
   if len(sources) != 1:
     problem = f"data.sources has {', '.join(sources)}: name one source"
@@ -109,15 +110,10 @@ def _check(config: Config) -> None:
     problem = (
       "judge.clip_labels and judge.frame_labels: name at least one field each"
     )
-  elif len(config.optimizer.ema_decays) != 1:
+  elif cfg.learning_rate <= 0 or not 0 <= cfg.ema_decay < 1:
     problem = (
-      f"optimizer.ema_decays={config.optimizer.ema_decays}: a judge keeps one"
-      " average; give one decay"
-    )
-  elif config.optimizer.accumulation_steps != 1:
-    problem = (
-      f"optimizer.accumulation_steps={config.optimizer.accumulation_steps} is"
-      " not for judges; set it to 1, and data.batch_size lower"
+      f"judge.learning_rate={cfg.learning_rate} must be above 0, and"
+      f" judge.ema_decay={cfg.ema_decay} in [0, 1)"
     )
   if problem:
     raise errors.UserError(problem)
@@ -154,8 +150,8 @@ def train(
   networks = {kind: params[kind]["network"] for kind in judge.KINDS}
   state = {
     "networks": networks,
-    "ema": optimizer.init_ema(networks, config.optimizer.ema_decays),
-    "optimizer": _optimizer(config, networks).init(networks),
+    "ema": optimizer.init_ema(networks, (cfg.ema_decay,)),
+    "optimizer": _optimizer(cfg, networks).init(networks),
     "step": jnp.int32(0),
   }
   step, data = make_step(config), jax.tree.map(jnp.asarray, clips)
@@ -180,10 +176,10 @@ def _order(config: Config, num_clips: int) -> Iterator[Int[Array, " b"]]:
   rng = np.random.default_rng((config.seed, ORDER))
   left = np.zeros(0, np.int32)
   for _ in range(config.judge.num_steps):
-    while len(left) < config.data.batch_size:
+    while len(left) < config.judge.batch_size:
       left = np.concatenate([left, rng.permutation(num_clips).astype(np.int32)])
-    yield jnp.asarray(left[: config.data.batch_size])
-    left = left[config.data.batch_size :]
+    yield jnp.asarray(left[: config.judge.batch_size])
+    left = left[config.judge.batch_size :]
 
 
 def _tell(logger: logs.Logger, step: int, means: dict[str, Array]) -> str:
@@ -193,7 +189,7 @@ def _tell(logger: logs.Logger, step: int, means: dict[str, Array]) -> str:
   if not np.isfinite(numbers["loss"]):
     raise errors.UserError(
       f"the judge's loss is {numbers['loss']} at step {step}; lower"
-      " optimizer.learning_rate, and choose another --workdir"
+      " judge.learning_rate, and choose another --workdir"
     )
   return f"loss {numbers['loss']:.3f}"
 
@@ -214,10 +210,11 @@ def make_step(config: Config) -> Callable[..., tuple[State, dict[str, Array]]]:
     key = jax.random.fold_in(key, state["step"])
     some = augmented(config.judge, clips, rows, key)
     gradients, means = jax.grad(loss_of, has_aux=True)(state["networks"], some)
-    tx = _optimizer(config, state["networks"])
-    updates, memory = tx.update(
-      gradients, state["optimizer"], state["networks"]
-    )
+    tx = _optimizer(config.judge, state["networks"])
+    with jax.numpy_dtype_promotion("standard"):  # inside Optax
+      updates, memory = tx.update(
+        gradients, state["optimizer"], state["networks"]
+      )
     networks = optax.apply_updates(state["networks"], updates)
     return {
       "networks": networks,
@@ -229,9 +226,23 @@ def make_step(config: Config) -> Callable[..., tuple[State, dict[str, Array]]]:
   return jax.jit(step, donate_argnums=0)
 
 
-def _optimizer(config: Config, params: Params) -> optax.GradientTransformation:
-  return optimizer.make_optimizer(
-    config.optimizer, config.judge.num_steps, params
+def _optimizer(cfg: Config, params: Params) -> optax.GradientTransformation:
+  """AdamW; not config.optimizer, so that one config serves other verbs, too."""
+  warmup = min(cfg.warmup_steps, cfg.num_steps - 1)
+  rate = optax.warmup_cosine_decay_schedule(
+    cfg.learning_rate / (warmup + 1),
+    cfg.learning_rate,
+    warmup,
+    cfg.num_steps,
+  )
+  return optax.chain(
+    optax.clip_by_global_norm(1.0),
+    optax.adamw(
+      rate,
+      b2=0.99,
+      weight_decay=cfg.weight_decay,
+      mask=optimizer.decay_mask(params),
+    ),
   )
 
 
