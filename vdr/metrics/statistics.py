@@ -199,13 +199,16 @@ def bootstrap(
   tables, final = _tables(runs)
   n, sizes = len(tables[0]), sorted({table.shape[2] for table in tables})
   score = functools.partial(_scores, final=final)
+  # Streams of their own: who else is compared changes nobody's draws.
   rng, draws = np.random.default_rng(seed), []
+  streams = {s: np.random.default_rng([seed, s]) for s in sizes}
   with np.errstate(invalid="ignore"):
     for start in range(0, num_draws, max(PIECE // n, 1)):
       rows = min(max(PIECE // n, 1), num_draws - start)
       clips = _draw(rng, rows, n, n)
       seeds = {
-        s: _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1) for s in sizes
+        s: _draw(stream, rows, s, max(s - 1, 1)) / max(s - 1, 1)
+        for s, stream in streams.items()
       }
       drawn = [
         (clips @ table.reshape(n, -1)).reshape(rows, *table.shape[1:])

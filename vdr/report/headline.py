@@ -171,7 +171,7 @@ def _bars(rows: Sequence[Json]) -> parts.Figure:
   return parts.Figure(
     "gain",
     "Relative gain of the video model over the image model",
-    "Bars with 95 % intervals are measured here. Hollow marks are what the"
+    "Bars with 95 % intervals are measured here. Diamonds are what the"
     f" paper reports for its own models and data: {paper.TITLE}.",
     {"": spec},
   )

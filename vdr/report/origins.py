@@ -106,7 +106,9 @@ def _share(task: scores.Task, new: str, base: str) -> Json | None:
 
   def share(s: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-      return (s[..., i] - s[..., j]) / (s[..., above] - s[..., below])
+      return np.asarray(
+        (s[..., i] - s[..., j]) / (s[..., above] - s[..., below])
+      )
 
   return _plain(drawn.estimate(share, results.LEVEL))
 

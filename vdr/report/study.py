@@ -36,7 +36,7 @@ class Cell(NamedTuple):
   job: str
   folder: pathlib.Path
   state: str
-  seconds: float | None
+  seconds: float | int | None
   command: str
   about: Json
 
