@@ -13,16 +13,18 @@ from the rows of its `Ratio`. Probes fitted from several seeds are drawn, too.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64, UInt16
 from scipy import special
 
 from vdr.metrics import accumulators
 
 # Draws are made in pieces of so many numbers, to bound memory.
 PIECE = 2_000_000
+# Up to so many numbers are kept: all scores of a test set have the same draws.
+KEPT = 30_000_000
 
 # One seed's: a score, or several whose mean counts.
 Run = accumulators.Ratio | Sequence[accumulators.Ratio]
@@ -157,7 +159,7 @@ class Resampled:
     # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
     near = 1e-12 * np.abs(self.scores).max()
     bias = _normal_score(draws, value, near)
-    curve = _acceleration(of(self.without_clip), of(self.without_seed))
+    curve = _acceleration(near, of(self.without_clip), of(self.without_seed))
     shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
     low, high = np.quantile(draws, ends)
@@ -199,19 +201,13 @@ def bootstrap(
   tables, final = _tables(runs)
   n, sizes = len(tables[0]), sorted({table.shape[2] for table in tables})
   score = functools.partial(_scores, final=final)
-  # Streams of their own: who else is compared changes nobody's draws.
-  rng, draws = np.random.default_rng(seed), []
-  streams = {s: np.random.default_rng([seed, s]) for s in sizes}
+  make = _kept_pieces if n * num_draws <= KEPT else _pieces
+  draws = []
   with np.errstate(invalid="ignore"):
-    for start in range(0, num_draws, max(PIECE // n, 1)):
-      rows = min(max(PIECE // n, 1), num_draws - start)
-      clips = _draw(rng, rows, n, n)
-      seeds = {
-        s: _draw(stream, rows, s, max(s - 1, 1)) / max(s - 1, 1)
-        for s, stream in streams.items()
-      }
+    for counts, seeds in make(n, tuple(sizes), num_draws, seed):
+      clips = counts.astype(np.float64)
       drawn = [
-        (clips @ table.reshape(n, -1)).reshape(rows, *table.shape[1:])
+        (clips @ table.reshape(n, -1)).reshape(-1, *table.shape[1:])
         for table in tables
       ]
       draws.append([(score(d) * seeds[d.shape[2]]).sum(axis=-1) for d in drawn])
@@ -311,13 +307,36 @@ def _scores(
   return scores.mean(axis=-1)
 
 
+def _pieces(
+  n: int, sizes: tuple[int, ...], num_draws: int, seed: int
+) -> Iterator[tuple[UInt16[np.ndarray, "r n"], dict[int, np.ndarray]]]:
+  """How often clips are drawn, and what seeds weigh by their number."""
+  # Streams of their own: who else is compared changes nobody's draws.
+  rng = np.random.default_rng(seed)
+  streams = {s: np.random.default_rng([seed, s]) for s in sizes}
+  for start in range(0, num_draws, max(PIECE // n, 1)):
+    rows = min(max(PIECE // n, 1), num_draws - start)
+    clips = _draw(rng, rows, n, n).astype(np.uint16)
+    seeds = {
+      s: _draw(stream, rows, s, max(s - 1, 1)) / max(s - 1, 1)
+      for s, stream in streams.items()
+    }
+    yield clips, seeds
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_pieces(
+  n: int, sizes: tuple[int, ...], num_draws: int, seed: int
+) -> tuple:
+  return tuple(_pieces(n, sizes, num_draws, seed))
+
+
 def _draw(
   rng: np.random.Generator, rows: int, n: int, size: int
-) -> Float64[np.ndarray, "rows n"]:
+) -> Int64[np.ndarray, "rows n"]:
   """How often each of n was drawn, `size` times with replacement, per row."""
   drawn = rng.integers(0, n, (rows, size)) + n * np.arange(rows)[:, None]
-  counts = np.bincount(drawn.ravel(), minlength=rows * n)
-  return counts.reshape(rows, n).astype(np.float64)
+  return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
 def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
@@ -328,7 +347,7 @@ def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
   return float(special.ndtri(np.clip(below, edge, 1 - edge)))
 
 
-def _acceleration(*left_out: np.ndarray) -> float:
+def _acceleration(near: float, *left_out: np.ndarray) -> float:
   """How the standard error changes with the value, from jackknifes.
 
   With several factors, here clips and seeds, their influences are pooled as for
@@ -338,7 +357,9 @@ def _acceleration(*left_out: np.ndarray) -> float:
   for scores in left_out:
     scores = scores[np.isfinite(scores)]
     if len(scores) > 1:
-      influence = (len(scores) - 1) * (scores.mean() - scores) / len(scores)
+      moved = scores.mean() - scores
+      moved = np.where(np.abs(moved) <= near, 0.0, moved)  # rounding
+      influence = (len(scores) - 1) * moved / len(scores)
       cubes += float((influence**3).sum())
       squares += float((influence**2).sum())
   return cubes / (6 * squares**1.5) if squares > 0 else 0.0

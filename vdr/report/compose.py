@@ -207,7 +207,7 @@ def _kicker(study: study_lib.Study) -> str:
   told = study.json
   models = words.plural(len(study.models), "model")
   machine = told["machine"]
-  where = f"{machine['devices']} × {machine['device']}"
+  where = f"{machine['cores']} cores of {machine['cpu']}"
   return words.escape(
     f"Study “{told['title']}” · {models} · {where} ·"
     f" {words.seconds(told['seconds'])} · {told['started'][:10]}"
