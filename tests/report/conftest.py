@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(scope="session")
 def half(tmp_path_factory):
   """Only the video model is trained and, but for two tasks, evaluated."""
-  waiting = ("train-image-tiny-0", "evaluate-image-tiny-0-100", "frames")
+  waiting = ("train-image-tiny-0", "main-image-tiny-0", "every_frame")
   waiting += ("budget", "generation", "look")
   waiting += ("video-tiny-0/pose", "video-tiny-0/boxes")
   with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ from tests.report import fake_study
 from vdr.report import account, parts
 from vdr.report import study as study_lib
 
-ONLY_TRAINED = ("data", "tokenizer", "main", "frames", "budget") + (
+ONLY_TRAINED = ("data", "tokenizer", "main", "every_frame", "budget") + (
   "generation",
   "look",
 )

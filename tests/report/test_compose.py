@@ -129,7 +129,7 @@ def test_nothing_at_all_is_finished(tmp_path):
     "command": "python",
     "started": "2026-11-24T23:00:00Z",
     "seconds": 0.0,
-    "machine": {"device": "cpu", "devices": 1},
+    "machine": {"cpu": "x", "cores": 1},
     "versions": {},
     "models": [],
     "cells": [],

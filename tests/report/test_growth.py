@@ -16,7 +16,7 @@ def test_scores_of_earlier_checkpoints_end_with_the_last_at_their_place(whole):
   ]
   assert [r["step"] for r in rows] == list(fake_study.STEPS.values())
   assert {(r["layer"], r["noise_level"]) for r in rows} == {(3, 0.2)}
-  folder = whole.study / "cells/evaluate-video-tiny-0-100-0123abcd/depth"
+  folder = whole.study / "cells/main-video-tiny-0-0123abcd/depth"
   (cell,) = [
     c
     for c in results.read(folder)["cells"]
@@ -52,7 +52,7 @@ def test_one_size_says_nothing_of_others(whole):
 
 
 def test_sizes_are_beside_each_other(tmp_path):
-  waiting = ("data", "train", "frames", "budget", "generation", "look")
+  waiting = ("data", "train", "every_frame", "budget", "generation", "look")
   fake_study.make(tmp_path, sizes=("tiny", "small"), waiting=waiting)
   study = study_lib.Study(tmp_path)
   rows = {

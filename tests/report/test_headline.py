@@ -82,4 +82,6 @@ def test_what_is_not_measured_is_named(half):
   numbers = half.numbers
   assert {r["verdict"] for r in numbers["headline"]} == {"missing"}
   assert "No task has a result of both models yet" in half.page
-  assert "evaluate-image-tiny-0-100 (waiting)" in half.page
+  assert len(numbers["tables"]["scores"]) == 12
+  assert set(numbers["figures"]).isdisjoint({"gain", "radar"})
+  assert "main-image-tiny-0 (waiting)" in half.page

@@ -9,7 +9,7 @@ from vdr.report import origins
 
 
 def mean(whole, task, kind, *names):
-  folder = whole.study / f"cells/evaluate-{kind}-tiny-0-100-0123abcd" / task
+  folder = whole.study / f"cells/main-{kind}-tiny-0-0123abcd" / task
   metric, clips = fake_study.TASKS[task][1], results.read_clips(folder)
   runs = [run for name in names for run in clips[f"{name}/{metric}"]]
   return np.mean([run.score() for run in runs])
@@ -63,15 +63,20 @@ def test_who_sees_less_is_beside_every_task_of_clips(whole):
       assert row[name] == pytest.approx(value)
 
 
-def test_the_image_model_with_latent_frames_only(whole):
-  for row in whole.numbers["tables"]["frames"]:
-    folder = whole.study / "cells/frames-image-tiny-0-0123abcd" / row["task"]
+def test_the_image_model_with_other_frames(whole):
+  rows = whole.numbers["tables"]["frames"]
+  assert [row["task"] for row in rows] == list(fake_study.TASKS)
+  for row in rows:
+    folder = (
+      whole.study / "cells/every_frame-image-tiny-0-0123abcd" / row["task"]
+    )
     result = results.read(folder)
     best = result["cells"][result["best"]]["test"][row["metric"]]
-    assert row["latent_frames"] == pytest.approx(best["value"])
-    assert row["every_frame"] == pytest.approx(
+    assert row["every_frame"] == pytest.approx(best["value"])
+    assert row["latent_frames"] == pytest.approx(
       mean(whole, row["task"], "image", "backbone")
     )
+  assert "has it with latent frames only" in whole.page
 
 
 def test_first_and_later_frames_of_the_tokenizer(whole):
@@ -80,6 +85,6 @@ def test_first_and_later_frames_of_the_tokenizer(whole):
 
 
 def test_what_is_missing_is_said(half):
-  assert "frames-image-tiny-0 (waiting)" in half.page
+  assert "every_frame-image-tiny-0 (waiting)" in half.page
   rows = half.numbers["tables"]["origins"]
   assert {r["origin"] for r in rows} == {"attention", "training_video"}

@@ -5,7 +5,7 @@ from vdr import results
 
 
 def cells(whole, task, kind):
-  folder = whole.study / f"cells/evaluate-{kind}-tiny-0-100-0123abcd" / task
+  folder = whole.study / f"cells/main-{kind}-tiny-0-0123abcd" / task
   result = results.read(folder)
   metric = result["primary"]
   best = result["cells"][result["best"]]

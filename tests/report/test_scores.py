@@ -19,7 +19,7 @@ def test_the_headline_is_the_comparison_of_results(whole):
   assert set(rows) == set(fake_study.TASKS)
   for task, row in rows.items():
     folders = [
-      whole.study / f"cells/evaluate-{kind}-tiny-0-100-0123abcd" / task
+      whole.study / f"cells/main-{kind}-tiny-0-0123abcd" / task
       for kind in ("video", "image")
     ]
     result = results.read(folders[1])
@@ -116,7 +116,15 @@ def test_seeds_are_compared_one_by_one_and_together(tmp_path):
 
 
 WAITING = (
-  *("train", "frames", "budget", "generation", "look", "data", "tokenizer"),
+  *(
+    "train",
+    "every_frame",
+    "budget",
+    "generation",
+    "look",
+    "data",
+    "tokenizer",
+  ),
   *(
     f"{kind}-tiny-{seed}/{task}"
     for kind in ("video", "image")
@@ -128,7 +136,7 @@ WAITING = (
 
 def test_models_with_other_clips_are_left_out_and_said(tmp_path):
   fake_study.make(tmp_path / "study", waiting=WAITING)
-  folder = tmp_path / "study/cells/evaluate-image-tiny-0-100-0123abcd/action"
+  folder = tmp_path / "study/cells/main-image-tiny-0-0123abcd/action"
   result, clips = results.read(folder), results.read_clips(folder)
   fewer = {
     k: [r.keep(np.arange(fake_study.N) < 9) for r in v]

@@ -45,7 +45,7 @@ def test_tasks_are_known_before_they_are_run(half):
 
 
 def test_damaged_files_are_noted_once(tmp_path):
-  fake_study.make(tmp_path, waiting=("train", "budget", "frames", "look"))
+  fake_study.make(tmp_path, waiting=("train", "budget", "every_frame", "look"))
   study = study_lib.Study(tmp_path)
   (main,) = study.find("main", "video-tiny-0")
   (main.folder / "action" / "result.json").write_text("{")

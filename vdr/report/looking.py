@@ -20,7 +20,7 @@ def section(study: study_lib.Study, size: str) -> parts.Section:
     made += _features(looks)
   else:
     late = study.missing("look")
-    why = words.listed([f"{c.name} ({c.state})" for c in late])
+    why = words.listed([c.said for c in late])
     made.append(
       parts.Missing(
         "No pictures of features yet:"
