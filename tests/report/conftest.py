@@ -24,19 +24,24 @@ class Made(NamedTuple):
     return (self.out / "index.html").read_text()
 
 
-def make(path, **fields):
-  """A study and its report, figures drawn coarsely."""
-  study = fake_study.make(path / "study", **fields)
-  report.write(study, path / "report", png_dpi=30)
+NUM_DRAWS = 400  # fewer than results have, for time
+
+
+def make(path, render=None, **fields):
+  """A study and its report, figures drawn coarsely, or by another function."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(results, "NUM_DRAWS", NUM_DRAWS)
+    if render:
+      patch.setattr(plots, "render", render)
+    study = fake_study.make(path / "study", **fields)
+    report.write(study, path / "report", png_dpi=30)
   return Made(study, path / "report")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def few_draws():
-  """Studies and reports with fewer draws, for time."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(results, "NUM_DRAWS", 400)
-    yield
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+  """What is computed again has as many."""
+  monkeypatch.setattr(results, "NUM_DRAWS", NUM_DRAWS)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +56,5 @@ def half(tmp_path_factory):
   waiting = ("train-image-tiny-0", "main-image-tiny-0", "every_frame")
   waiting += ("budget", "generation", "look")
   waiting += ("video-tiny-0/pose", "video-tiny-0/boxes")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(plots, "render", lambda spec, png_dpi: ("<svg/>", b""))
-    return make(tmp_path_factory.mktemp("half"), waiting=waiting)
+  path = tmp_path_factory.mktemp("half")
+  return make(path, lambda spec, png_dpi: ("<svg/>", b""), waiting=waiting)

@@ -245,6 +245,8 @@ def write_look(folder, kind):
       "motion_sensitivity": {
         "brick_wall": 0.61 if kind == "video" else 0.02,
         "still": 0.02,
+        "latents": 0.2,
+        "n": 64,
         "note": "How much of the features changes with time.",
       },
       "correspondence": {
@@ -252,12 +254,14 @@ def write_look(folder, kind):
         "copy_error_px": 30.2,
         "n": 2048,
         "note": "Nearest features in a later frame.",
-      },
+      }
+      if kind == "video"
+      else None,
       "pictures": [
         {
           "file": "pca.gif",
           "still": "pca.png",
-          "title": "Principal components",
+          "title": f"Features in colour: {kind} model, layer 3",
           "caption": "Three of them as colours.",
         }
       ],
@@ -307,7 +311,7 @@ class Maker:
       for task in TASKS:
         if f"{name}/{task}" not in self.waiting:
           write_result(path, task, kind, seed, tie=task in tie)
-          write_pictures(path / task / "pictures", "clips.png", seed=seed)
+          write_pictures(path / task / "pictures", f"{task}.png", seed=seed)
     if kind == "image":
       path = self.cell(
         f"every_frame-{name}", "evaluate", role="every_frame", **about
