@@ -1,37 +1,55 @@
-"""Hosts that find each other, and what the first one does for all."""
+"""Hosts that find each other, work together, and end together."""
 
+import json
+import os
+import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import base
-from vdr.runtime import errors, hosts
+from tests.runtime import on_two_hosts
+from vdr.runtime import errors, hosts, preemption
 
-PROGRAM = """
-import sys
-from configs import base
-from vdr.runtime import errors, hosts
-cfg = base.default().hosts
-cfg.update(coordinator=sys.argv[1], count=2, index=int(sys.argv[2]))
-hosts.connect(cfg)
-print("first" if hosts.is_first() else "other", hosts.first_does(lambda: 5))
-def fail():
-  raise errors.UserError("the disk is full")
-try:
-  hosts.first_does(fail)
-except errors.UserError as error:
-  print(error)
-"""
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def free_address():
   with socket.socket() as found:
     found.bind(("localhost", 0))
     return f"localhost:{found.getsockname()[1]}"
+
+
+def start(*arguments):
+  """Two processes of the program; it is told who it is."""
+  address = free_address()
+  return [
+    subprocess.Popen(
+      [
+        *(sys.executable, "-m", "tests.runtime.on_two_hosts"),
+        *(address, str(index), *arguments),
+      ],
+      cwd=ROOT,
+      env=os.environ | {"PYTHONPATH": str(ROOT)},
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(2)
+  ]
+
+
+@pytest.fixture(scope="module")
+def both():
+  processes = start()
+  outs = [process.communicate(timeout=300) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outs
+  return [json.loads(out.splitlines()[-1]) for out, _ in outs]
 
 
 def test_one_host_needs_no_other():
@@ -41,6 +59,9 @@ def test_one_host_needs_no_other():
   with pytest.raises(errors.UserError, match="full"):
     hosts.first_does(lambda: (_ for _ in ()).throw(errors.UserError("full")))
   np.testing.assert_array_equal(hosts.fetch(jnp.arange(3)), [0, 1, 2])
+  (part,) = hosts.gather({"x": np.arange(3.0)})
+  np.testing.assert_array_equal(part["x"], [0.0, 1.0, 2.0])
+  assert hosts.leave(2, 10) == 2
 
 
 def test_a_host_needs_a_number_of_its_own():
@@ -50,20 +71,56 @@ def test_a_host_needs_a_number_of_its_own():
     hosts.connect(cfg)
 
 
-def test_two_hosts_agree():
-  address = free_address()
-  processes = [
-    subprocess.Popen(
-      [sys.executable, "-c", PROGRAM, address, str(i)],
-      stdout=subprocess.PIPE,
-      text=True,
+def test_a_heartbeat_takes_time():
+  cfg = base.default().hosts
+  cfg.update(coordinator="localhost:1", count=2, heartbeat_s=0)
+  with pytest.raises(errors.UserError, match="heartbeat_s=0: use 1 second"):
+    hosts.connect(cfg)
+
+
+def test_what_the_first_does_both_wait_for(both):
+  first, other = (found["first"] for found in both)
+  assert (first["result"], other["result"]) == (5, None)
+  assert other["waited_s"] > 0.4
+  assert first["error"] == "the disk is full"
+  assert other["error"] == "the first host ended with an error; see there"
+
+
+def test_gathered_scores_are_those_of_one_host_bit_for_bit(both):
+  whole = on_two_hosts.ratio_of(slice(None))
+  for found in both:
+    assert found["metrics"]["rows"] == whole.numerator.tolist()
+    assert found["metrics"]["score"] == whole.score()
+    np.testing.assert_array_equal(
+      np.sum(found["metrics"]["total"], axis=1), whole.sums().total.sum(axis=1)
     )
-    for i in range(2)
-  ]
-  first, other = (p.communicate(timeout=120)[0] for p in processes)
-  assert [p.returncode for p in processes] == [0, 0]
-  # gloo says a line of its own first
-  assert first.endswith("first 5\nthe disk is full\n")
-  assert other.endswith(
-    "other None\nthe first host ended with an error; see there\n"
-  )
+    # Hosts may have nothing, or nothing of a field.
+    assert found["metrics"]["empty"] == [{}, {"ids": [0, 3, "int64"]}]
+
+
+def test_seven_clips_in_batches_of_two_reach_both_to_the_end(both):
+  for index, found in enumerate(both):
+    # Clips 0 1 | 2 3 | 4 5 | 6 -, of which 1 and 3 are bad.
+    assert found["data"]["totals"] == [[1, 0], [1, 2], [2, 9], [1, 6]]
+    assert found["data"]["seen"] == (4, 3)[index]
+    assert found["data"]["bad"] == ([], ["clip1", "clip3"])[index]
+
+
+def test_sigterm_on_one_host_stops_both_after_the_same_step(both):
+  first, other = (found["steps"] for found in both)
+  assert first == {"stopped": 2 * preemption.AGREE_EVERY, "heard": False}
+  assert other == {"stopped": 2 * preemption.AGREE_EVERY, "heard": True}
+
+
+@pytest.mark.parametrize("how, status", [("killed", -9), ("failed", 2)])
+def test_a_lost_host_ends_the_other_within_seconds(how, status):
+  first, lost = start(how)
+  _, lost_said = lost.communicate(timeout=300)
+  assert lost.returncode == status
+  before = time.monotonic()
+  _, said = first.communicate(timeout=60)
+  assert time.monotonic() - before < 30
+  assert first.returncode != 0
+  assert errors.tells_of_a_lost_host(said) or errors.LOST_A_HOST in said
+  if how == "failed":
+    assert "vdr: too many clips of this host are bad\n" in lost_said
