@@ -2,8 +2,7 @@
 
 import re
 
-# sysexits.h's "try again": the exit status of a host that lost another one, or
-# was told to stop; started again, the same command goes on.
+# sysexits.h's "try again": the exit status of a host that lost another one.
 TRY_AGAIN = 75
 
 LOST_A_HOST = (

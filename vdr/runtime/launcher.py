@@ -8,8 +8,9 @@ Kubernetes start one launcher for each (launch/).
 
 A host that is lost ends all others. What XLA says then is pages long and the
 same on every survivor: here it is one line, and the pages are in a file. The
-exit status says what to do: 0 all is done, 75 start all hosts again (one was
-lost, or SIGTERM came), 2 mend the input, any other: see the traceback.
+exit status says what to do: 0 all is done; 75 a host was lost, start all again;
+143 SIGTERM came, start again when there is time; 2 mend the input; any other,
+see the traceback.
 """
 
 import contextlib
@@ -34,6 +35,12 @@ USAGE = (
 # Survivors end by themselves after hosts.heartbeat_s; one that does not is
 # killed.
 GRACE_S = 30.0
+
+# What shells report of a program that SIGTERM ended. vdr itself ends with 0
+# then, but is not done.
+STOPPED = 128 + signal.SIGTERM
+
+PROGRAM = ("-m", "vdr.main")
 
 # From such a line on, a process only tells how it died.
 _LAST_WORDS = re.compile(
@@ -109,17 +116,20 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
   """
   said: set[str] = set()
   hosts = [
-    _Host([sys.executable, "-m", "vdr.main", *arguments, *options], said)
+    _Host([sys.executable, *PROGRAM, *arguments, *options], said)
     for options in _meeting(num_processes)
   ]
   with _passed_on(hosts) as heard:
     _wait(hosts)
   statuses = [host.end() for host in hosts]
-  if not any(statuses):
+  if any(statuses):
+    status = _explain(hosts, statuses)
+  else:
+    status = 0
     for host in hosts:
       sys.stderr.writelines(host.last_words)
-    return errors.TRY_AGAIN if heard else 0
-  return _explain(hosts, statuses)
+  is_stopped = signal.SIGTERM in heard and status in (0, errors.TRY_AGAIN)
+  return STOPPED if is_stopped else status
 
 
 def _meeting(num_processes: int) -> list[list[str]]:
