@@ -17,7 +17,7 @@ need_vdr_options ""
   fail "--gpus=${option[gpus]} is no list of numbers such as 0,1"
 
 act cd "$ROOT"
-[ -n "${option[dry_run]:-}" ] || nvidia-smi -L > /dev/null 2>&1 ||
+[ -n "${option[dry_run]:-}" ] || nvidia-smi --list-gpus > /dev/null 2>&1 ||
   fail "nvidia-smi finds no GPU here; install the NVIDIA driver"
 act source launch/setup.sh cuda
 # Without a GPU that works, JAX would quietly take the CPU.

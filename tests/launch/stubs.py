@@ -65,14 +65,13 @@ FLAGS = {
   + " array= begin= deadline= export-file= get-user-env= ignore-pbs"
   " kill-on-invalid-dep= mail-type= mail-user= no-requeue parsable requeue"
   " test-only wait wait-all-nodes= wrap=",
-  "srun": SLURM_BOTH
-  + " bcast= cpu-bind= distribution= exact immediate= jobid="
+  "srun": SLURM_BOTH + " bcast= cpu-bind= distribution= exact immediate= jobid="
   " kill-on-bad-exit= label mpi= multi-prog no-kill overlap prolog= pty"
   " quit-on-interrupt unbuffered wait=",
   "scontrol requeue": "",
   "docker build": "file= tag= build-arg= platform= no-cache pull target=",
   "docker push": "quiet all-tags",
-  "nvidia-smi": "",
+  "nvidia-smi": "list-gpus",
   "gcsfuse": (
     "implicit-dirs rename-dir-limit= metadata-cache-ttl-secs= file-mode="
     " dir-mode= only-dir= temp-dir= o= key-file= log-file= foreground"

@@ -76,7 +76,9 @@ def test_setup_copies_the_tree_and_prepares_every_host(stubs):
 
 
 def test_run_starts_on_every_host_and_follows(stubs):
-  calls = stubs_lib.assert_dry_run_is_the_run(stubs, SCRIPT, "run", *PLACE, *VDR)
+  calls = stubs_lib.assert_dry_run_is_the_run(
+    stubs, SCRIPT, "run", *PLACE, *VDR
+  )
   start, wait = (call["options"] for call in calls)
   assert start["worker"] == wait["worker"] == "all"
   assert start["command"] == (
@@ -147,7 +149,12 @@ def test_resume_makes_a_slice_that_is_absent(stubs):
   stubs.answer(DESCRIBE, (1, ""), (1, ""), (0, "ACTIVE"))
   done = resume(stubs)
   assert done.returncode == 0
-  assert commands(done.calls)[:4] == ["describe", "describe", "create", "describe"]
+  assert commands(done.calls)[:4] == [
+    "describe",
+    "describe",
+    "create",
+    "describe",
+  ]
 
 
 def test_resume_has_a_limit_and_ends_at_once_for_bad_input(stubs):
