@@ -1,7 +1,7 @@
-"""One of two hosts that meet over loopback: `python … ADDRESS INDEX [PART]`.
+"""One of two hosts that meet over loopback; the launcher gives it its options.
 
 Prints one JSON object, which the tests of hosts, loaders, metrics and SIGTERM
-look into. With a PART it is lost, or fails, on the way.
+look into. With two more words, INDEX killed | failed, that host is lost.
 """
 
 import json
@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 
 from configs import base
 from tests.data import fakes
+from vdr import main as vdr_main
 from vdr.data import prefetch
 from vdr.metrics import accumulators
 from vdr.runtime import errors, hosts, mesh, preemption
@@ -110,35 +111,33 @@ def steps(index):
   return {}
 
 
-def lose(index, how):
-  """Host 1 is killed, or fails, while host 0 is in a collective operation."""
+def lose(index, who, how):
+  """One host is killed, or fails, while the other is in a collective."""
   for step in range(10**6):
-    if index == 1 and step == 3:
+    if index == who and step == 3:
       if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
       raise errors.UserError("too many clips of this host are bad")
     multihost_utils.process_allgather(np.array(step))
 
 
-def main(address, index, how=None):
-  cfg = base.default().hosts
-  cfg.update(coordinator=address, count=2, index=index)
-  hosts.connect(cfg)
-  if how is not None:
-    lose(index, how)
-  parts = (first, metrics, data, steps)
-  print(json.dumps({part.__name__: part(index) for part in parts}))
+def main(argv):
+  """Does its parts as `vdr.main` does a verb, with the same ends."""
+  words = [word for word in argv[1:] if not word.startswith("--")]
+  options = [word for word in argv[1:] if word.startswith("--")]
 
+  def verb(config, workdir):
+    index = config.hosts.index
+    if words:
+      lose(index, int(words[0]), words[1])
+    parts = (first, metrics, data, steps)
+    found = {part.__name__: part(index) for part in parts}
+    print(json.dumps({"index": index} | found))
 
-def as_verb(address, index, how=None):
-  """The part as `vdr.main` runs a verb: with its ends."""
-  from vdr import main as vdr_main
-
-  vdr_main._verb = lambda job: lambda config, workdir: main(address, index, how)
-  config = base.default()
-  config.hosts.update(coordinator=address, count=2, index=index)
-  return vdr_main._run_with_others(config, "")
+  vdr_main._verb = lambda job: verb
+  config = "--config=configs/preview.py"
+  return vdr_main.main([argv[0], config, "--workdir=none", *options])
 
 
 if __name__ == "__main__":
-  sys.exit(as_verb(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
+  sys.exit(main(sys.argv))

@@ -23,7 +23,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import IO
 
 from vdr.runtime import errors
 
@@ -86,22 +85,22 @@ class _Host:
     )
 
   def _pass_stdout(self) -> None:
-    for line in self._lines(self.process.stdout):
-      if not _NOISE.match(line):
-        print(line, end="", flush=True)
+    assert self.process.stdout is not None
+    with self.process.stdout as stream:
+      for line in stream:
+        if not _NOISE.match(line):
+          print(line, end="", flush=True)
 
   def _pass_stderr(self) -> None:
-    for line in self._lines(self.process.stderr):
-      if self.last_words or _LAST_WORDS.match(line):
-        self.last_words.append(line)
-      elif not (line.startswith("vdr: ") and line in self._said):
-        self._said.add(line)
-        print(line, end="", file=sys.stderr, flush=True)
-
-  @staticmethod
-  def _lines(stream: IO[str] | None) -> Iterator[str]:
-    assert stream is not None
-    yield from stream
+    assert self.process.stderr is not None
+    with self.process.stderr as stream:
+      for line in stream:
+        if self.last_words or _LAST_WORDS.match(line):
+          self.last_words.append(line)
+        elif line not in self._said:
+          if line.startswith("vdr: "):
+            self._said.add(line)
+          print(line, end="", file=sys.stderr, flush=True)
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:
