@@ -22,6 +22,7 @@ from vdr.runtime import checkpoints, errors, launcher, preemption
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NUM_STEPS = 14
+WAIT_S = 1200  # for a run on a machine that is busy with other work
 COMMAND = (
   *("--config=configs/video_dit.py:debug", "--noconfig.model.scan"),
   *("--config.data.batch_size=4", "--config.images.batch_size=4"),
@@ -68,7 +69,7 @@ def hosts_of(process):
 
 def run(count, workdir):
   with started(count, workdir) as process:
-    out, said = process.communicate(timeout=1200)
+    out, said = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0, said
     return out
 
@@ -88,10 +89,10 @@ def lose_one(count, index, workdir):
     _, said = process.communicate(timeout=120)
   assert time.monotonic() - before < 30
   assert process.returncode == errors.TRY_AGAIN
-  lines = [line for line in said.splitlines() if " of 14 steps" not in line]
-  lines = [line for line in lines if not line.startswith("fitting: ")]
-  assert len(lines) == 1, said
-  assert f"vdr: host {index} of {count} was ended by SIGKILL" in lines[0]
+  (line,) = [line for line in said.splitlines() if line.startswith("vdr: ")]
+  assert line.startswith(f"vdr: host {index} of {count} was ended by SIGKILL")
+  for word in ("stack trace", "coordination_service", "Traceback"):
+    assert word not in said
 
 
 def losses(workdir):
@@ -133,7 +134,7 @@ def test_sigterm_on_one_host_leads_all_to_one_checkpoint(tmp_path):
   with started(2, tmp_path / "run") as process:
     wait_for_checkpoint(process, tmp_path / "run", 2)
     os.kill(hosts_of(process)[1].pid, signal.SIGTERM)
-    out, said = process.communicate(timeout=1200)
+    out, said = process.communicate(timeout=WAIT_S)
   # One host heard it, not the launcher: for that the work has just ended.
   assert process.returncode == 0, said
   step = preemption.AGREE_EVERY
@@ -148,7 +149,7 @@ def test_the_launcher_passes_sigterm_on_and_says_that_it_is_not_done(tmp_path):
   with started(2, tmp_path / "run") as process:
     wait_for_checkpoint(process, tmp_path / "run", 2)
     process.terminate()
-    _, said = process.communicate(timeout=1200)
+    _, said = process.communicate(timeout=WAIT_S)
   assert process.returncode == launcher.STOPPED, said
   assert checkpoints.read_meta(tmp_path / "run")["step"] < NUM_STEPS
 

@@ -92,6 +92,7 @@ def leave(status: int, heartbeat_s: int) -> int:
   if status != errors.TRY_AGAIN:
     try:
       _meet("vdr/end", _DAY_MS if status == 0 else heartbeat_s * 1000)
+      jax.distributed.shutdown()  # now: exit handlers take their time
       return status
     except jax.errors.JaxRuntimeError:
       pass  # the others are gone, or at work
