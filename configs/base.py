@@ -72,6 +72,7 @@ def default() -> ConfigDict:
         coordinator="",  # ADDRESS:PORT of the first | auto (TPU pods, SLURM)
         count=1,  # hosts in all; auto knows it
         index=0,  # which one this is, from 0; auto knows it
+        heartbeat_s=10,  # silence after which a host is lost, and ends all
       ),
     )
   )
