@@ -2,6 +2,8 @@
 
 python -m vdr.main --config=configs/study.py:local --workdir=runs/local
 
+Hardware: two cores of a CPU for the first three variants.
+
 Start it again to go on where it stopped. With --config.dry_run=true it says
 what would run, how long and how large. Variants:
 
