@@ -27,9 +27,7 @@ def test_the_middle_is_the_same_frames_in_reverse(num_frames):
     numbered(t=num_frames + TIME), num_frames, TIME
   )
   assert forward.shape == backward.shape == (3, num_frames, 2, 2, 3)
-  np.testing.assert_array_equal(
-    forward[:, frames], backward[:, frames[::-1]]
-  )
+  np.testing.assert_array_equal(forward[:, frames], backward[:, frames[::-1]])
   steps = [np.diff(x[0, :, 0, 0, 0].astype(int)) for x in (forward, backward)]
   assert (steps[0] == 1).all() and (steps[1] == -1).all()
 
