@@ -16,6 +16,7 @@ from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
 from configs.fields.generation import generation
 from configs.fields.judge import judge
+from configs.fields.look import look
 from configs.fields.probe import probe
 from configs.fields.report import report
 from configs.fields.study import runner, study
@@ -50,6 +51,7 @@ def default() -> ConfigDict:
       extract=extract(),
       judge=judge(),
       generation=generation(),
+      look=look(),
       probe=probe(),
       report=report(),
       optimizer=optimizer(),
@@ -70,6 +72,7 @@ def default() -> ConfigDict:
         coordinator="",  # ADDRESS:PORT of the first | auto (TPU pods, SLURM)
         count=1,  # hosts in all; auto knows it
         index=0,  # which one this is, from 0; auto knows it
+        heartbeat_s=10,  # silence after which a host is lost, and ends all
       ),
     )
   )

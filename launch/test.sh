@@ -7,7 +7,7 @@ source launch/setup.sh dev
 
 echo "== lint";         ruff check .
 echo "== format";       ruff format --check .
-echo "== shell";        shellcheck launch/*.sh .ci/run
+echo "== shell";        shellcheck -x launch/*.sh launch/slurm.sbatch .ci/run
 echo "== types";        basedpyright --warnings
 echo "== tests"
 exec python -m pytest "$@"

@@ -5,7 +5,9 @@ python -m vdr.main --config=configs/NAME.py[:variant] --workdir=DIR
 """
 
 import sys
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 from vdr import verbs
 from vdr.runtime import command_line, compilation, errors
@@ -49,7 +51,8 @@ def main(argv: list[str]) -> int:
     argv: the command line, the program's name first.
 
   Returns:
-    The exit status: 0 done, 2 for bad input, 130 for an interruption.
+    The exit status: 0 done, 2 for bad input, 130 for an interruption, and 75
+    where another host was lost.
   """
   if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
     jobs = "".join(f"  {job:<12} {text}\n" for job, text in JOBS.items())
@@ -59,9 +62,7 @@ def main(argv: list[str]) -> int:
     config, workdir = command_line.parse(argv)
     compilation.use_cache()
     if config.hosts.coordinator:
-      from vdr.runtime import hosts  # imports JAX, which a mistake never needs
-
-      hosts.connect(config.hosts)
+      return _run_with_others(config, workdir)
     _verb(str(config.job))(config, workdir)
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)
@@ -70,6 +71,30 @@ def main(argv: list[str]) -> int:
     print("vdr: interrupted; the same command goes on", file=sys.stderr)
     return 130
   return 0
+
+
+def _run_with_others(config: Any, workdir: str) -> int:
+  """Runs one verb as one of several hosts, and ends as they do."""
+  from vdr.runtime import hosts  # imports JAX, which a mistake never needs
+
+  try:
+    hosts.connect(config.hosts)
+    _verb(str(config.job))(config, workdir)
+    status = 0
+  except errors.UserError as error:
+    print(f"vdr: {error}", file=sys.stderr)
+    status = 2
+  except KeyboardInterrupt:
+    print("vdr: interrupted; the same command goes on", file=sys.stderr)
+    status = 130
+  except Exception as error:
+    if errors.tells_of_a_lost_host(str(error)):
+      print(f"vdr: {errors.LOST_A_HOST}", file=sys.stderr)
+      status = errors.TRY_AGAIN
+    else:
+      traceback.print_exc()
+      status = 1
+  return hosts.leave(status, config.hosts.heartbeat_s)
 
 
 if __name__ == "__main__":

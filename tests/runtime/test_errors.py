@@ -1,6 +1,8 @@
-"""The exception for people is an exception like any other."""
+"""The exception for people, and what a lost host sounds like."""
 
 import pickle
+
+import pytest
 
 from vdr.runtime import errors
 
@@ -9,3 +11,18 @@ def test_the_message_survives_the_way_between_processes():
   error = pickle.loads(pickle.dumps(errors.UserError("--workdir=x is a file")))
   assert isinstance(error, errors.UserError)
   assert str(error) == "--workdir=x is a file"
+
+
+@pytest.mark.parametrize(
+  "text, is_lost",
+  [
+    ("UNKNOWN: Gloo all-reduce failed: Connection closed by peer", True),
+    ("Terminating process because the JAX distributed service detected", True),
+    ("UNAVAILABLE: Failed to send RPC to coordination service", True),
+    ("The following tasks stopped sending heartbeats", True),
+    ("RESOURCE_EXHAUSTED: Out of memory", False),
+    ("KeyError: 'video'", False),
+  ],
+)
+def test_a_lost_host_is_told_from_a_bug(text, is_lost):
+  assert errors.tells_of_a_lost_host(text) is is_lost

@@ -1,4 +1,20 @@
-"""The one exception that is meant for people."""
+"""Ends that are not a bug: the exception for people, and lost hosts."""
+
+import re
+
+# sysexits.h's "try again": the exit status of a host that lost another one.
+TRY_AGAIN = 75
+
+LOST_A_HOST = (
+  "another host was lost; start all of them again: the same command goes on"
+)
+
+# What XLA, Gloo and the coordination service say of a host that is gone.
+_LOST = re.compile(
+  r"heartbeat|Connection (closed|reset|refused)|Broken pipe|Gloo|NCCL"
+  r"|coordination.?service|distributed service detected",
+  re.IGNORECASE,
+)
 
 
 class UserError(Exception):
@@ -7,3 +23,8 @@ class UserError(Exception):
   The message names the value, the place and the mend. `vdr.main` prints it as
   one line, without a traceback, and exits with status 2.
   """
+
+
+def tells_of_a_lost_host(text: str) -> bool:
+  """Whether an error, or what a process wrote before it died, does."""
+  return _LOST.search(text) is not None

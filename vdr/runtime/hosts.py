@@ -1,10 +1,16 @@
 """Several processes that do one piece of work: how they find each other.
 
 Every host runs the same program. Only the first one writes files, and whatever
-it alone finds out (a directory that can't be used, for example) ends all.
+it alone finds out (a directory that can't be used, for example) ends all. A
+host that is lost ends all others, within seconds: none can go on without it,
+and the same command, started again, does.
 """
 
-from collections.abc import Callable
+import io
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -16,8 +22,11 @@ from vdr.runtime import errors
 Config = Any
 Result = TypeVar("Result")
 
-# A host that is silent for so long is given up. JAX's default is 100 s.
-HEARTBEAT_S = 10
+# Waiting for a host that works has no limit: one that died is noticed by its
+# heartbeat, and ends the waiting.
+_DAY_MS = 24 * 3600 * 1000
+
+_rounds = itertools.count()
 
 
 def connect(cfg: Config) -> None:
@@ -32,7 +41,15 @@ def connect(cfg: Config) -> None:
   """
   if not cfg.coordinator or jax.distributed.is_initialized():
     return
-  options: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_S}
+  if cfg.heartbeat_s < 1:
+    raise errors.UserError(
+      f"hosts.heartbeat_s={cfg.heartbeat_s}: use 1 second or more"
+    )
+  options: dict[str, Any] = {
+    "heartbeat_timeout_seconds": cfg.heartbeat_s,
+    # `leave` has waited already.
+    "shutdown_timeout_seconds": cfg.heartbeat_s,
+  }
   if cfg.coordinator != "auto":
     if not 0 <= cfg.index < cfg.count:
       raise errors.UserError(
@@ -44,6 +61,9 @@ def connect(cfg: Config) -> None:
       "num_processes": cfg.count,
       "process_id": cfg.index,
     }
+  # JAX would swallow SIGTERM from here on; `preemption` hears it where
+  # something can be saved, and elsewhere it ends the process.
+  jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(**options)
   except (RuntimeError, ValueError) as error:
@@ -53,13 +73,44 @@ def connect(cfg: Config) -> None:
     ) from error
 
 
+def leave(status: int, heartbeat_s: int) -> int:
+  """Ends together with the other hosts, or at once where they don't.
+
+  After an error of this host alone the others wait for it in a collective
+  operation: it must be gone for them to notice. So it waits for others that
+  end, too, no longer than the time after which it would be taken for dead.
+
+  Args:
+    status: the exit status of this host.
+    heartbeat_s: of `configs/base.py:hosts`.
+
+  Returns:
+    The status, if all hosts end. Otherwise it does not return.
+  """
+  if not jax.distributed.is_initialized() or jax.process_count() == 1:
+    return status
+  if status != errors.TRY_AGAIN:
+    try:
+      _meet("vdr/end", _DAY_MS if status == 0 else heartbeat_s * 1000)
+      jax.distributed.shutdown()  # now: exit handlers take their time
+      return status
+    except jax.errors.JaxRuntimeError:
+      pass  # the others are gone, or at work
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status or errors.TRY_AGAIN)
+
+
 def is_first() -> bool:
   """Whether this host is the one that writes files."""
   return jax.process_index() == 0
 
 
 def first_does(work: Callable[[], Result]) -> Result | None:
-  """Runs `work` on the first host; the others wait for it to end.
+  """Runs `work` on the first host; all wait until all are here and it is done.
+
+  However long that takes: the hosts meet at their coordinator, not in a
+  collective operation, which gives up on latecomers (Gloo after 30 s).
 
   Returns:
     Its result on the first host, None on the others.
@@ -74,14 +125,49 @@ def first_does(work: Callable[[], Result]) -> Result | None:
     except Exception as error:
       failure = error
   if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
-
-    failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))
-    if failed and failure is None:
+    name = f"vdr/first/{next(_rounds)}"
+    if is_first():
+      _client().key_value_set(name, "done" if failure is None else "failed")
+    _meet(f"{name}/met", _DAY_MS)
+    outcome = _client().blocking_key_value_get(name, _DAY_MS)
+    if outcome == "failed" and failure is None:
       raise errors.UserError("the first host ended with an error; see there")
   if failure is not None:
     raise failure
   return result
+
+
+def gather(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+  """What every host has, on every host, in their order; bit for bit.
+
+      parts = hosts.gather(ratio.to_dict())
+      whole = accumulators.concatenate(
+        [accumulators.ratio_from_dict(part) for part in parts]
+      )
+
+  All hosts call it. It sends bytes, as JAX would round float64 to float32.
+
+  Args:
+    arrays: of any shapes and types (no objects), which may differ by host.
+  """
+  if jax.process_count() == 1:
+    return [{name: np.asarray(value) for name, value in arrays.items()}]
+  from jax.experimental import multihost_utils
+
+  file = io.BytesIO()
+  np.savez(file, allow_pickle=False, **arrays)
+  mine = np.frombuffer(file.getvalue(), np.uint8)
+  size = np.array([mine.size], np.int64).view(np.uint8)
+  sizes = np.asarray(multihost_utils.process_allgather(size))
+  sizes = np.ascontiguousarray(sizes).view(np.int64)[:, 0]
+  padded = np.zeros(sizes.max(), np.uint8)
+  padded[: mine.size] = mine
+  rows = np.asarray(multihost_utils.process_allgather(padded))
+  found = []
+  for row, count in zip(rows, sizes, strict=True):
+    with np.load(io.BytesIO(row[:count].tobytes())) as loaded:
+      found.append(dict(loaded))
+  return found
 
 
 def fetch(x: jax.Array) -> np.ndarray:
@@ -91,3 +177,14 @@ def fetch(x: jax.Array) -> np.ndarray:
   from jax.experimental import multihost_utils
 
   return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+
+def _meet(name: str, timeout_ms: int) -> None:
+  _client().wait_at_barrier(name, timeout_ms)
+
+
+def _client() -> Any:
+  # JAX has no public name for it; Orbax uses this one, too.
+  from jax._src import distributed
+
+  return distributed.global_state.client
