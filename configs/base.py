@@ -14,6 +14,9 @@ from configs.fields.data import loader as loader
 from configs.fields.data import source as source
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
+from configs.fields.generation import generation
+from configs.fields.judge import judge
+from configs.fields.look import look
 from configs.fields.probe import probe
 from configs.fields.report import report
 from configs.fields.study import runner, study
@@ -46,6 +49,9 @@ def default() -> ConfigDict:
       sample=sample(),
       evaluate=evaluate(),
       extract=extract(),
+      judge=judge(),
+      generation=generation(),
+      look=look(),
       probe=probe(),
       report=report(),
       optimizer=optimizer(),

@@ -169,3 +169,32 @@ class TestCameras:
     none = panels.camera_view(60, [], 5.0)
     back = panels.camera_view(60, [(_pose(degrees=180), BLUE)], 5.0)
     np.testing.assert_array_equal(none, back)
+
+
+class TestFeatures:
+  def test_colours_are_the_first_components(self):
+    """Three directions of unlike variance, at an angle to the axes."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(2, 4, 5, 3)) * [9, 3, 1]
+    turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    colours = panels.colour_features(hidden @ turn[:3] + 5)
+    for k in range(3):
+      own = hidden[..., k].ravel()
+      found = colours[..., k].ravel().astype(float)
+      assert abs(np.corrcoef(own, found)[0, 1]) > 0.9
+    assert colours.min((0, 1, 2)).tolist() == [0, 0, 0]
+    assert colours.max((0, 1, 2)).tolist() == [255, 255, 255]
+
+  def test_scale_is_nothing_to_them(self):
+    features = np.random.default_rng(0).normal(size=(2, 3, 3, 8))
+    np.testing.assert_array_equal(
+      panels.colour_features(features), panels.colour_features(9 * features)
+    )
+
+  def test_features_that_hardly_vary_have_fewer_colours(self):
+    features = np.zeros((2, 3, 3, 8))
+    assert (panels.colour_features(features) == 128).all()
+    features[0, 0, 0, 2] = 1.0
+    colours = panels.colour_features(features)
+    assert colours[0, 0, 0].tolist() == [255, 128, 128]
+    assert (colours[1] == [0, 128, 128]).all()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.tasks import batches
-from vdr import predictions, tasks
+from vdr import predictions, strips, tasks
 
 NAMES = tuple(tasks.TASKS)
 SEEN = (5, 4, 4)  # feature frames, rows, columns
@@ -40,8 +40,8 @@ def pictures(folder):
 @pytest.fixture
 def draw(tmp_path, monkeypatch):
   def run(name, outputs=None, label="a", **fields):
-    if name != "pose":  # a quarter of the work
-      monkeypatch.setattr(predictions, "SIDE_PX", 96)
+    if name not in ("pose", "points"):  # a quarter of the work; texts fit
+      monkeypatch.setattr(strips, "SIDE_PX", 96)
     one, video, targets, perfect = case(name)
     folder = tmp_path / label
     answer = perfect if outputs is None else outputs
@@ -73,7 +73,7 @@ def test_every_task_is_drawn_and_a_mistake_is_seen(name, draw):
 def test_a_perfect_depth_is_coloured_as_the_truth(draw):
   picture = draw("depth")["depth.png"][0]
   # Cells of clip, true, predicted, error of the first frame, row for row.
-  side, gap = predictions.SIDE_PX, 4
+  side, gap = strips.SIDE_PX, 4
   top = picture.shape[0] - 2 * (side + gap)
   left = picture.shape[1] - 8 * (side + gap)
   cells = [

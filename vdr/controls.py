@@ -60,7 +60,7 @@ CONTROLS = {
     Control("isolated", "each latent frame by itself", kind="isolated"),
     Control("shuffled", "frames in random order", view="shuffled"),
     Control("frozen", "the first frame, repeated", view="frozen"),
-    Control("frame", "the best single frame", view="frame"),
+    Control("frame", "the best of three single frames", view="frame"),
   )
 }
 BLIND = "blind"  # no input at all; needs no features

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 from vdr import draw, page
@@ -212,3 +212,29 @@ def _plane(width: int) -> tuple[ImageDraw.ImageDraw, Image.Image, int]:
   for a, b in (((0, middle), (side, middle)), ((middle, 0), (middle, side))):
     canvas.line([a, b], fill=(226, 229, 233, 255), width=draw.OVERSAMPLE)
   return canvas, picture, side
+
+
+def colour_features(
+  features: Float[np.ndarray, "t h w d"],
+) -> UInt8[np.ndarray, "t h w 3"]:
+  """Features in colour: their first three principal components.
+
+  They are found on all tokens of the clip together; each component fills its
+  channel from its least to its largest value in the clip. So colours mean the
+  same all through a clip, but something else in another one. One component more
+  or less is no colour at all where the features vary no further.
+  """
+  rows = features.reshape(-1, features.shape[-1]).astype(np.float64)
+  rows = rows - rows.mean(axis=0)
+  _, size, axes = np.linalg.svd(rows.T @ rows)
+  axes = axes[:3]
+  # A component's sign is arbitrary: its largest weight is positive.
+  largest = np.abs(axes).argmax(axis=1)
+  axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
+  axes = axes[size[: len(axes)] > 1e-9 * max(size[0], 1e-30)]
+  found = rows @ axes.T
+  span = np.ptp(found, axis=0)
+  level = (found - found.min(axis=0)) / np.maximum(span, 1e-30)
+  level = np.pad(level, [(0, 0), (0, 3 - level.shape[1])], constant_values=0.5)
+  colours = np.round(255 * level).astype(np.uint8)
+  return colours.reshape(*features.shape[:3], 3)

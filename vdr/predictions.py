@@ -4,43 +4,25 @@
 `TASK.gif`; and with weights of attention `attention.png` and `attention.gif`.
 """
 
-import functools
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vdr import draw, media, page, panels
+from vdr import draw, page, panels, strips
 from vdr.metrics import pose as pose_metrics
 from vdr.tasks import Task, boxes, classes, depth, points, pose
 
 Arrays = Mapping[str, np.ndarray]
 Clips = UInt8[np.ndarray, "b t h w 3"]
 
-SIDE_PX = 192  # a frame is enlarged to that
 MOST_POINTS = 20  # more could not be told apart
 MOST_QUERIES = 3  # of one clip whose attention is drawn
+MOST_MAPS = 4  # clips whose attention is drawn
 LEAST_REACH = 0.2  # metres; else the noise of cameras at rest would fill maps
 VIEW_DISTANCE = 5.0  # metres, of what outlines of views are drawn around
 WORST_ERROR = 0.5  # relative error of depth that is brightest
-FAST_FPS, SLOW_FPS = 6.0, 1.5  # of whole clips, and of a few of their frames
-HOLD_S = 0.8
-
-
-class _Drawn(NamedTuple):
-  """One clip, ready to be laid out.
-
-  Attributes:
-    heading: what there is to say of it.
-    strips: clips of equal length by what they show.
-    frames: their numbers.
-  """
-
-  heading: page.Picture
-  strips: dict[str, draw.Clip]
-  frames: tuple[int, ...]
 
 
 def write(
@@ -67,20 +49,23 @@ def write(
   own = {k: np.asarray(v)[: len(video)] for k, v in targets.items()}
   said = {k: np.asarray(v)[: len(video)] for k, v in outputs.items()}
   drawn, note = _draw(task, video, own, said)
-  _write(folder, task.name, f"{task.title}: truth and prediction", note, drawn)
+  strips.write(
+    folder, task.name, f"{task.title}: truth and prediction", note, drawn
+  )
   if attention is not None:
     note = (
       "Share of the probe's attention that each feature token gets, a mean over"
       " its heads, over the largest of the clip."
     )
-    maps = list(_attention(task, video, own, np.asarray(attention)))
+    few = video[:MOST_MAPS]
+    maps = list(_attention(task, few, own, np.asarray(attention)))
     title = f"{task.title}: where the probe looks"
-    _write(folder, "attention", title, note, maps)
+    strips.write(folder, "attention", title, note, maps)
 
 
 def _draw(
   task: Task, video: Clips, targets: Arrays, outputs: Arrays
-) -> tuple[list[_Drawn], str]:
+) -> tuple[list[strips.Row], str]:
   """All clips of a task, and how to read them."""
   match task:
     case depth.Depth():
@@ -113,7 +98,7 @@ def _draw(
 
 def _depth(
   task: depth.Depth, video: Clips, targets: Arrays, outputs: Arrays
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   near, far = depth.VALID_M
   scores = _scores(task, targets, outputs)
   for i, clip in enumerate(video):
@@ -131,19 +116,19 @@ def _depth(
       "error": np.where(valid[..., None], worst, draw.SKY),
     }
     lines = [scores[i], f"{range_m[0]:.1f} to {range_m[1]:.1f} m"]
-    strips = {k: _enlarge(v) for k, v in pictures.items()}
-    yield _Drawn(_heading(i, lines), strips, task.frames)
+    shown = {k: strips.enlarge(v) for k, v in pictures.items()}
+    yield strips.Row(_heading(i, lines), shown, task.frames)
 
 
 def _points(
   task: points.Points, video: Clips, targets: Arrays, outputs: Arrays
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   scores = _scores(task, targets, outputs)
   said = _sigmoid(outputs["visible"]) * _sigmoid(outputs["certain"]) > 0.5
   for i, clip in enumerate(video):
     asked = _some(targets["query_visible"][i], MOST_POINTS)
     strip = panels.draw_answers(
-      _enlarge(clip),
+      strips.enlarge(clip),
       targets["points_xy"][i][asked],
       targets["points_visible"][i][asked],
       outputs["points_xy"][i][asked],
@@ -151,26 +136,26 @@ def _points(
     )
     total = int(targets["query_visible"][i].sum())
     lines = [scores[i], f"{len(asked)} of {total} points"]
-    yield _Drawn(_heading(i, lines), {"": strip}, _frames(clip))
+    yield strips.Row(_heading(i, lines), {"": strip}, _frames(clip))
 
 
 def _boxes(
   task: boxes.Boxes, video: Clips, targets: Arrays, outputs: Arrays
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   scores = _scores(task, targets, outputs)
   for i, clip in enumerate(video):
     valid, true = targets["boxes_valid"][i], targets["boxes_yxyx"][i]
     strip = draw.draw_boxes(
-      _enlarge(clip), outputs["boxes_yxyx"][i], valid, width=2.2
+      strips.enlarge(clip), outputs["boxes_yxyx"][i], valid, width=2.2
     )
     white = np.full((len(true), 3), 255, np.uint8)
     strip = draw.draw_boxes(strip, true, valid, white, width=1.1)
-    yield _Drawn(_heading(i, [scores[i]]), {"": strip}, _frames(clip))
+    yield strips.Row(_heading(i, [scores[i]]), {"": strip}, _frames(clip))
 
 
 def _pose(
   task: pose.Pose, video: Clips, targets: Arrays, outputs: Arrays
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   true, pred = (x["pose"].astype(np.float64) for x in (targets, outputs))
   finite = np.all(np.isfinite(pred), axis=(1, 2))
   pred = np.where(finite[:, None, None], pred, np.nan)
@@ -179,8 +164,8 @@ def _pose(
   found = task.score(dict(outputs), dict(targets))
   for i, clip in enumerate(video):
     cameras = [(true[i], panels.TRUTH), (pred[i], panels.SAID)]
-    above = panels.camera_map(SIDE_PX, cameras, reach)
-    view = panels.camera_view(SIDE_PX, cameras, VIEW_DISTANCE)
+    above = panels.camera_map(strips.SIDE_PX, cameras, reach)
+    view = panels.camera_view(strips.SIDE_PX, cameras, VIEW_DISTANCE)
     errors = [
       float(found[name].values()[i])
       for name in ("translation_error", "rotation_error_deg")
@@ -190,13 +175,13 @@ def _pose(
       f"predicted: {_motion(pred[i])}",
       f"apart: {errors[0]:.2f} m, {errors[1]:.1f}°",
     ]
-    strips = {
-      "first frame": _enlarge(clip[:1]),
-      "last frame": _enlarge(clip[-1:]),
+    shown = {
+      "first frame": strips.enlarge(clip[:1]),
+      "last frame": strips.enlarge(clip[-1:]),
       "from above": above[None],
       "its view": view[None],
     }
-    yield _Drawn(_heading(i, lines, 2 * SIDE_PX), strips, (0,))
+    yield strips.Row(_heading(i, lines, 2 * strips.SIDE_PX), shown, (0,))
 
 
 def _motion(pose_m: np.ndarray) -> str:
@@ -213,7 +198,7 @@ def _motion(pose_m: np.ndarray) -> str:
 
 def _classes(
   task: classes.Classes, video: Clips, targets: Arrays, outputs: Arrays
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   logits = outputs["logits"].astype(np.float64)
   shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
   shares = shares / shares.sum(axis=-1, keepdims=True)
@@ -221,18 +206,18 @@ def _classes(
     label = int(targets[task.label][i])
     name = task.class_names[label] if label >= 0 else "unknown"
     bars = panels.bars(
-      SIDE_PX, task.class_names, shares[i], label if label >= 0 else None
+      strips.SIDE_PX, task.class_names, shares[i], label if label >= 0 else None
     )
     heading = page.grid([[_heading(i, [f"true: {name}"])], [bars]], gap=0)
-    yield _Drawn(heading, {"": _enlarge(clip)}, _frames(clip))
+    yield strips.Row(heading, {"": strips.enlarge(clip)}, _frames(clip))
 
 
 def _attention(
   task: Task, video: Clips, targets: Arrays, attention: np.ndarray
-) -> Iterator[_Drawn]:
+) -> Iterator[strips.Row]:
   """Heat maps of some queries, with a ring where the asked thing is."""
   for i, clip in enumerate(video):
-    strips: dict[str, draw.Clip] = {}
+    shown: dict[str, draw.Clip] = {}
     t, seen = len(clip), attention.shape[2]
     # Feature frame 0 is frame 0, feature frame k the frames up to 4k.
     covering = np.ceil(np.arange(t) * (seen - 1) / max(t - 1, 1)).astype(int)
@@ -251,14 +236,14 @@ def _attention(
       names = [f"{kind} {k}" for k in chosen.tolist()]
     largest = max(float(weights.max(initial=0)), 1e-9)
     for n, (name, own) in enumerate(zip(names, weights, strict=True)):
-      strip = _enlarge(panels.heat(clip, own[covering] / largest))
+      strip = strips.enlarge(panels.heat(clip, own[covering] / largest))
       if places is not None:
         ring = places[1][chosen[n]][None]
         seen_all = np.zeros(ring.shape[:2], bool)
         nowhere = np.full_like(ring, np.nan)
         strip = panels.draw_answers(strip, ring, ~seen_all, nowhere, seen_all)
-      strips[name] = strip
-    yield _Drawn(_heading(i, []), strips, _frames(clip))
+      shown[name] = strip
+    yield strips.Row(_heading(i, []), shown, _frames(clip))
 
 
 def _places(
@@ -301,71 +286,5 @@ def _frames(clip: draw.Clip) -> tuple[int, ...]:
   return tuple(range(len(clip)))
 
 
-def _enlarge(clip: draw.Clip) -> UInt8[np.ndarray, "t h2 w2 3"]:
-  return draw.enlarge(clip, -(-SIDE_PX // clip.shape[2]))
-
-
-def _heading(i: int, lines: list[str], width: int = SIDE_PX) -> page.Picture:
-  rest = [(line, 13.0, page.FAINT_INK) for line in lines]
-  return page.text_block(width, [(f"clip {i}", 15.0, page.INK), *rest], 0)
-
-
-def _write(
-  folder: pathlib.Path, name: str, title: str, note: str, drawn: list[_Drawn]
-) -> None:
-  """The sheet, and what moves."""
-  num_frames = len(drawn[0].frames)
-  # Frame by frame: layouts of whole clips would copy hundreds of megabytes.
-  moving = np.stack([_tiles(drawn, k) for k in range(num_frames)])
-  moving = page.titled(moving, title, note)
-  if num_frames == 1:
-    media.write_png(folder / f"{name}.png", moving[0])
-    return
-  fps = FAST_FPS if num_frames > 8 else SLOW_FPS
-  media.write_gif(folder / f"{name}.gif", moving, fps, HOLD_S)
-  sheet = page.titled(_sheet(drawn), title, note)
-  media.write_png(folder / f"{name}.png", sheet)
-
-
-def _tiles(drawn: list[_Drawn], k: int) -> page.Picture:
-  """One frame of all clips, each over what there is to say."""
-  tiles = []
-  for d in drawn:
-    names = [_name(name, SIDE_PX) for name in d.strips]
-    row = [strip[k] for strip in d.strips.values()]
-    pictures = page.grid([names, row], 4)
-    tiles.append(page.grid([[pictures], [page.grid([[d.heading]], 4)]], 0))
-  columns = min(4, max(1, 8 // max(len(d.strips) for d in drawn)))
-  return page.grid(
-    [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-  )
-
-
-@functools.cache
-def _name(text: str, width: int) -> page.Picture:
-  return page.text_block(width, [(text, 15.0, page.FAINT_INK)], 2, 1)
-
-
-def _sheet(drawn: list[_Drawn]) -> page.Picture:
-  """A row for each clip: what there is to say, then some of its frames."""
-  most = max(len(d.strips) for d in drawn)
-  frames = drawn[0].frames
-  count = {1: 6, 2: 4}.get(most, 2)
-  shown = np.linspace(0, len(frames) - 1, min(count, len(frames)))
-  shown = sorted(set(shown.round().astype(int).tolist()))
-  names = max((list(d.strips) for d in drawn), key=len)
-  columns = [
-    f"{name}, frame {frames[k]}".removeprefix(", ")
-    for k in shown
-    for name in names
-  ]
-  rows = []
-  for d in drawn:
-    strips = [*d.strips.values()]
-    row = [
-      strips[j][k] if j < len(strips) else None
-      for k in shown
-      for j in range(most)
-    ]
-    rows.append(row)
-  return page.contact_sheet(rows, [d.heading for d in drawn], columns, 4)
+def _heading(i: int, lines: list[str], width: int = 0) -> page.Picture:
+  return strips.heading(f"clip {i}", lines, width)

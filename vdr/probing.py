@@ -97,7 +97,8 @@ def extract(
     clips: of all splits.
     backbone: what reads them.
     spec: where.
-    view: see `controls.show`; "frame" makes a cell of each of some frames.
+    view: see `controls.show`; "frame" makes a cell of each of three frames,
+      the first, the middle and the last one.
     plan: of the probes.
     num_frames: pixel frames of a clip.
     label: for the progress bar.
@@ -106,7 +107,7 @@ def extract(
   levels = spec.levels(backbone.schedule)
   frames: list[int | None] = [None]
   if view == "frame":
-    frames = list(range(0, num_frames, 4))
+    frames = [0, num_frames // 2, num_frames - 1]
   cells = [
     Cell(layer, level, log_snr, frame)
     for frame in frames

@@ -9,6 +9,9 @@ JOBS = {
   "latents": "encode a data set once, so that training need not",
   "train": "train a diffusion model on clips, images or both",
   "evaluate": "fit probes on frozen features and score them",
+  "judge": "train a network that samples are compared with clips by",
+  "generation": "measure how far samples are from real clips",
+  "look": "draw frozen features, and how they follow what moves",
   "report": "compare both models: tables, figures, one page",
   "sample": "draw clips or images from a trained diffusion model",
   "extract": "write the frozen features of every clip of a source",
@@ -37,6 +40,12 @@ def module(job: str) -> types.ModuleType:
       from vdr import train as verb
     case "evaluate":
       from vdr import evaluate as verb
+    case "judge":
+      from vdr import train_judge as verb
+    case "generation":
+      from vdr import quality as verb
+    case "look":
+      from vdr import look as verb
     case "report":
       from vdr import report as verb
     case "sample":

@@ -200,6 +200,8 @@ def test_backbones_may_have_different_numbers_of_seeds():
   expected = np.sqrt(few.var(ddof=1) / 2 + many.var(ddof=1) / 5)
   assert apart.error == pytest.approx(expected, rel=0.05)
   assert drawn.without_seed.shape == (2 + 5, 2)
+  without = statistics.bootstrap({"few": runs["few"]}, 20_000)
+  np.testing.assert_array_equal(drawn.draws[:, :1], without.draws)
   alone = statistics.bootstrap({"few": runs["few"]}, 20_000).score("few")
   assert drawn.score("few").error == pytest.approx(alone.error, rel=0.05)
 

@@ -8,6 +8,8 @@ from tests.probes import clips
 from vdr.probes import heads, losses, steps
 
 HEAD = heads.Linear(3)
+DECAYS = {"out": {"kernel": np.ones((6, 3)), "bias": np.zeros(3)}}
+DECAYS = jax.tree.map(np.float32, DECAYS)
 KEYS = jax.random.split(jax.random.key(0), 2)
 FRONT = (2, 3, 2)  # cells, hypers, seeds
 HYPERS = steps.Hypers(jnp.array([0.1, 0.2, 0.3]), jnp.array([0.0, 0.5, 1.0]))
@@ -49,7 +51,9 @@ class TestUpdate:
     shares = (0.5, 1.0)
     for grad, share in zip(grads, shares, strict=True):
       loss = jnp.zeros(FRONT)
-      own = steps.update(rule, own, loss, grad, HYPERS, jnp.array(share))
+      own = steps.update(
+        rule, own, loss, grad, HYPERS, jnp.array(share), DECAYS
+      )
     for c, h, s in np.ndindex(FRONT):
       expected = jax.tree.map(lambda p, i=(c, h, s): p[i], state().params)
       tx = optax.chain(
@@ -85,16 +89,18 @@ class TestUpdate:
     bad = jax.tree.map(lambda g: g, grads)
     bad["out"]["bias"] = bad["out"]["bias"].at[1, 2, 0, 1].set(jnp.nan)
     loss = jnp.zeros(FRONT).at[0, 0, 1].set(jnp.inf)
-    first = steps.update(rule, own, loss, bad, HYPERS, jnp.array(1.0))
+    first = steps.update(rule, own, loss, bad, HYPERS, jnp.array(1.0), DECAYS)
     zero = jnp.zeros(FRONT)
-    second = steps.update(rule, first, zero, grads, HYPERS, jnp.array(1.0))
+    second = steps.update(
+      rule, first, zero, grads, HYPERS, jnp.array(1.0), DECAYS
+    )
     expected = np.ones(FRONT, bool)
     expected[1, 2, 0] = expected[0, 0, 1] = False
     np.testing.assert_array_equal(second.alive, expected)
     moved = np.abs(second.params["out"]["kernel"] - own.params["out"]["kernel"])
     np.testing.assert_array_equal(moved.max((-1, -2)) > 0, expected)
-    good = steps.update(rule, own, zero, grads, HYPERS, jnp.array(1.0))
-    good = steps.update(rule, good, zero, grads, HYPERS, jnp.array(1.0))
+    good = steps.update(rule, own, zero, grads, HYPERS, jnp.array(1.0), DECAYS)
+    good = steps.update(rule, good, zero, grads, HYPERS, jnp.array(1.0), DECAYS)
     for a, b in zip(
       jax.tree.leaves(second.params), jax.tree.leaves(good.params), strict=True
     ):

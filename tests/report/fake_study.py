@@ -20,10 +20,10 @@ LOG_SNRS = {0.05: 4.1, 0.2: 1.9, 0.4: 0.3}
 STEPS = {2: 10, 10: 50, 50: 250, 100: 500}  # by percent
 NUM_STEPS = STEPS[100]
 CONTROLS = (
-  *("random", "random_1", "random_2", "latents", "pixels"),
+  *("random", "random_1", "random_2", "random_gates", "latents", "pixels"),
   *("isolated", "shuffled", "frozen", "frame", "blind"),
 )
-OF_IMAGES = ("random", "random_1", "random_2", "latents", "pixels", "blind")
+OF_IMAGES = (*CONTROLS[:6], "blind")
 
 # Title, metric, lower is better, chance; then how good both models are, from
 # 0 (knows nothing) to 1.
@@ -41,6 +41,7 @@ KEEPS = {
   "random": 0.55,
   "random_1": 0.5,
   "random_2": 0.6,
+  "random_gates": 0.45,
   "latents": 0.5,
   "pixels": 0.4,
   "isolated": 0.7,
@@ -244,6 +245,8 @@ def write_look(folder, kind):
       "motion_sensitivity": {
         "brick_wall": 0.61 if kind == "video" else 0.02,
         "still": 0.02,
+        "latents": 0.2,
+        "n": 64,
         "note": "How much of the features changes with time.",
       },
       "correspondence": {
@@ -251,12 +254,14 @@ def write_look(folder, kind):
         "copy_error_px": 30.2,
         "n": 2048,
         "note": "Nearest features in a later frame.",
-      },
+      }
+      if kind == "video"
+      else None,
       "pictures": [
         {
           "file": "pca.gif",
           "still": "pca.png",
-          "title": "Principal components",
+          "title": f"Features in colour: {kind} model, layer 3",
           "caption": "Three of them as colours.",
         }
       ],
@@ -282,6 +287,7 @@ class Maker:
         "folder": folder,
         "inputs": [],
         "state": "waiting" if waits else "finished",
+        "failure": None,
         "seconds": None if waits else 61.2,
         "command": f"python -m vdr.main --config=c.py --workdir={folder}",
         "about": about,
@@ -298,22 +304,24 @@ class Maker:
     if path := self.cell(f"train-{name}", "train", role="train", model=name):
       write_training(path, config, seed, width)
     about = dict(model=name, step=NUM_STEPS, percent=100)
-    path = self.cell(f"evaluate-{name}-100", "evaluate", role="main", **about)
+    path = self.cell(f"main-{name}", "evaluate", role="main", **about)
     if path:
       wanted = plain_configs.to_json(evaluate.get_config("local"))
       write_json(path / "config.json", wanted)
       for task in TASKS:
         if f"{name}/{task}" not in self.waiting:
           write_result(path, task, kind, seed, tie=task in tie)
-          write_pictures(path / task / "pictures", "clips.png", seed=seed)
+          write_pictures(path / task / "pictures", f"{task}.png", seed=seed)
     if kind == "image":
-      path = self.cell(f"frames-{name}", "evaluate", role="frames", **about)
+      path = self.cell(
+        f"every_frame-{name}", "evaluate", role="every_frame", **about
+      )
       for task in TASKS if path else ():
         write_result(path, task, kind, seed + 50)
     for percent, step in STEPS.items():
       about = dict(model=name, step=step, percent=percent)
       path = percent < 100 and self.cell(
-        f"evaluate-{name}-{percent}", "evaluate", role="budget", **about
+        f"budget-{name}-{percent}", "evaluate", role="budget", **about
       )
       for task in TASKS if path else ():
         share = 0.5 + 0.5 * percent / 100
@@ -372,8 +380,7 @@ def make(
       "command": "python -m vdr.main --config=configs/study.py:local",
       "started": "2026-11-24T23:00:00Z",
       "seconds": 812.0,
-      "machine": {"system": "Linux", "cpu": "x", "cores": 2, "memory_gb": 24}
-      | {"device": "cpu", "devices": 1},
+      "machine": {"system": "Linux", "cpu": "x", "cores": 2, "memory_gb": 24},
       "versions": {"vdr": "0.1.0", "jax": "0.10.2"},
       "models": models,
       "cells": maker.cells,

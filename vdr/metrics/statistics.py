@@ -311,14 +311,17 @@ def _pieces(
   n: int, sizes: tuple[int, ...], num_draws: int, seed: int
 ) -> Iterator[tuple[UInt16[np.ndarray, "r n"], dict[int, np.ndarray]]]:
   """How often clips are drawn, and what seeds weigh by their number."""
+  # Streams of their own: who else is compared changes nobody's draws.
   rng = np.random.default_rng(seed)
+  streams = {s: np.random.default_rng([seed, s]) for s in sizes}
   for start in range(0, num_draws, max(PIECE // n, 1)):
     rows = min(max(PIECE // n, 1), num_draws - start)
     clips = _draw(rng, rows, n, n).astype(np.uint16)
-    yield (
-      clips,
-      {s: _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1) for s in sizes},
-    )
+    seeds = {
+      s: _draw(stream, rows, s, max(s - 1, 1)) / max(s - 1, 1)
+      for s, stream in streams.items()
+    }
+    yield clips, seeds
 
 
 @functools.lru_cache(maxsize=2)

@@ -58,10 +58,12 @@ def make(study_folder: pathlib.Path) -> Report:
   rows = {size: scores.headline(tasks) for size, tasks in by_size.items()}
   size = sizes[0] if sizes else ""
   tasks, first = by_size.get(size, {}), rows.get(size, [])
-  latent_frames = scores.gather(study, size, "frames")
+  others = {
+    role: scores.gather(study, size, role) for role in origins.OTHER_FRAMES
+  }
   sections = [
     headline.section(study, tasks, first),
-    origins.section(study, tasks, latent_frames),
+    origins.section(study, tasks, others),
     places.section(tasks),
     growth.budget(study, size, tasks),
     growth.sizes(study, rows),
@@ -219,7 +221,7 @@ def _notice(study: study_lib.Study) -> str:
   late = [cell for cell in study.cells if cell.state != "finished"]
   said = []
   if late:
-    failed = [cell.name for cell in late if cell.state == "failed"]
+    failed = [cell.said for cell in late if cell.state == "failed"]
     said.append(
       f"{len(study.cells) - len(late)} of {len(study.cells)} cells are"
       " finished. The page shows what there is, and says what is missing."

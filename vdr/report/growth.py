@@ -16,7 +16,7 @@ def budget(
   rows = [r for n in tasks for r in by_step(study, size, n)]
   made: list[parts.Part] = []
   if late := study.missing("budget", "generation"):
-    names = words.listed([f"{c.name} ({c.state})" for c in late])
+    names = words.listed([c.said for c in late])
     made.append(parts.Missing(f"Not finished yet: {names}."))
   if rows:
     made.append(_score_figure(tasks, rows))

@@ -17,6 +17,7 @@ SAID = {
 WHO = {"video": "video model", "image": "image model"}
 CONTROLS = {
   "random": "untrained",
+  "random_gates": "untrained, blocks at half",
   "latents": "latents",
   "pixels": "pixels",
   "isolated": "frames apart",
@@ -99,10 +100,10 @@ def section(
   """The section; `rows` are those of `scores.headline`."""
   made: list[parts.Part] = []
   if late := study.missing("main"):
-    names = words.listed([f"{c.name} ({c.state})" for c in late])
+    names = words.listed([c.said for c in late])
     made.append(parts.Missing(f"Evaluations that are not finished: {names}."))
   if any(row["verdict"] != "missing" for row in rows):
-    made += [_bars(rows), _radar(rows), _gains(rows), _absolute(tasks)]
+    made += [_bars(rows), *_radar(rows), _gains(rows)]
     made.append(
       parts.Text(
         "A gain is the improvement over the image model, divided by how far the"
@@ -115,6 +116,8 @@ def section(
     )
   else:
     made.append(parts.Missing("No task has a result of both models yet."))
+  if any(task.drawn is not None for task in tasks.values()):
+    made.append(_absolute(tasks))
   return parts.Section("headline", "The comparison", _lead(study, rows), made)
 
 
@@ -171,19 +174,21 @@ def _bars(rows: Sequence[Json]) -> parts.Figure:
   return parts.Figure(
     "gain",
     "Relative gain of the video model over the image model",
-    "Bars with 95 % intervals are measured here. Hollow marks are what the"
+    "Bars with 95 % intervals are measured here. Diamonds are what the"
     f" paper reports for its own models and data: {paper.TITLE}.",
     {"": spec},
   )
 
 
-def _radar(rows: Sequence[Json]) -> parts.Figure:
-  """Each score as a share of the room from chance to the better model's."""
+def _radar(rows: Sequence[Json]) -> list[parts.Part]:
+  """Each score as a share of the way from chance to the better model's."""
   shown = [
     row
     for row in rows
     if row["verdict"] != "missing" and row["chance"] is not None
   ]
+  if len(shown) < 3:  # a line is no area
+    return []
   shares: dict[str, list[float | None]] = {"video": [], "image": []}
   for row in shown:
     above = {
@@ -203,13 +208,11 @@ def _radar(rows: Sequence[Json]) -> parts.Figure:
       for kind in ("image", "video")
     ],
   }
-  return parts.Figure(
-    "radar",
-    "Both models at a glance",
+  caption = (
     "Each score on its way from knowing nothing (the centre) to the better of"
-    " the two models (the rim).",
-    {"": spec},
+    " the two models (the rim)."
   )
+  return [parts.Figure("radar", "Both models at a glance", caption, {"": spec})]
 
 
 def _gains(rows: Sequence[Json]) -> parts.Table:
@@ -257,6 +260,15 @@ def _gains(rows: Sequence[Json]) -> parts.Table:
 
 def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
   """Scores of both models and of every control."""
+  known = {
+    name.split("/")[1]
+    for task in tasks.values()
+    if task.drawn is not None
+    for name in task.drawn.names
+  }
+  controls = {n: title for n, title in CONTROLS.items() if n in known}
+  for name in sorted(known - {scores.SELF, *CONTROLS}):
+    controls[name] = name.replace("_", " ")
   rows = []
   for task in tasks.values():
     for kind in study_lib.KINDS:
@@ -268,7 +280,7 @@ def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
         "chance": task.goal.chance,
         "model": kind,
       } | _place(task, kind)
-      for name in (scores.SELF, *CONTROLS):
+      for name in (scores.SELF, *controls):
         row |= parts.estimate(task.score(f"{kind}/{name}"), name)
       rows.append(row)
 
@@ -281,7 +293,7 @@ def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
       parts.Column("task", lambda r: r["title"], _metric_note, False),
       parts.Column("model", lambda r: r["model"], _place_note, False),
       parts.scored(scores.SELF, "trained"),
-      *(parts.scored(name, title) for name, title in CONTROLS.items()),
+      *(parts.scored(name, title) for name, title in controls.items()),
     ],
     rows,
   )

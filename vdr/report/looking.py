@@ -9,6 +9,8 @@ from vdr.report import study as study_lib
 
 Json = dict[str, Any]
 STILL, MOVING = ".png", ".gif"
+PREDICTIONS = "What probes say of test clips, beside the truth."
+WEIGHTS = "Where the probe looks on test clips."
 
 
 def section(study: study_lib.Study, size: str) -> parts.Section:
@@ -20,7 +22,7 @@ def section(study: study_lib.Study, size: str) -> parts.Section:
     made += _features(looks)
   else:
     late = study.missing("look")
-    why = words.listed([f"{c.name} ({c.state})" for c in late])
+    why = words.listed([c.said for c in late])
     made.append(
       parts.Missing(
         "No pictures of features yet:"
@@ -65,13 +67,14 @@ def _numbers(
 ) -> parts.Table:
   rows, notes = [], {}
   for model, _, look in looks:
-    motion, match = look["motion_sensitivity"], look["correspondence"]
+    motion, match = look["motion_sensitivity"], look["correspondence"] or {}
     notes |= {"Motion sensitivity": motion["note"]}
-    notes |= {"Correspondence": match["note"]}
+    if match:
+      notes |= {"Correspondence": match["note"]}
     row: Json = {"model": model.kind, "seed": model.seed}
     row |= {k: look[k] for k in ("layer", "noise_level")}
-    row |= {k: motion[k] for k in ("brick_wall", "still")}
-    row |= {k: match[k] for k in ("error_px", "copy_error_px", "n")}
+    row |= {k: motion.get(k) for k in ("brick_wall", "still", "latents")}
+    row |= {k: match.get(k) for k in ("error_px", "copy_error_px", "n")}
     rows.append(row)
   caption = " ".join(
     f"{name}: {note.strip().rstrip('.')}." for name, note in notes.items()
@@ -91,6 +94,9 @@ def _numbers(
         "brick wall, panned over", lambda r: words.number(r["brick_wall"])
       ),
       parts.Column("nothing moves", lambda r: words.number(r["still"])),
+      parts.Column(
+        "brick wall, latents alone", lambda r: words.number(r["latents"])
+      ),
       parts.Column(
         "correspondence, px", lambda r: words.number(r["error_px"], 1)
       ),
@@ -120,8 +126,11 @@ def _features(
           kind=model.kind,
         )
       )
+  # Titles go on with the model: "Correspondence: video model, layer 3".
   return [
-    parts.Gallery(picture["title"], picture["caption"], pictures)
+    parts.Gallery(
+      picture["title"].partition(": ")[0], picture["caption"], pictures
+    )
     for picture, pictures in galleries.values()
   ]
 
@@ -137,8 +146,10 @@ def _predictions(study: study_lib.Study, size: str) -> list[parts.Part]:
           found.setdefault((task, picture.path.stem), []).append(named)
   return [
     parts.Gallery(
-      f"{_title(study, task)}: {name.replace('_', ' ')}",
-      "Predictions on test clips.",
+      ": ".join(
+        [_title(study, task)] + [name.replace("_", " ")] * (name != task)
+      ),
+      WEIGHTS if name == "attention" else PREDICTIONS,
       pictures,
     )
     for (task, name), pictures in found.items()

@@ -29,6 +29,12 @@ MEANING = (
   " video model less itself with every latent frame apart. Training: each model"
   " less itself untrained. These are differences, not parts of a sum."
 )
+# By role: the frames that the image model has there, and has in role `main`.
+OTHER_FRAMES = {
+  "every_frame": ("every_frame", "latent_frames"),
+  "frames": ("latent_frames", "every_frame"),
+}
+FRAMES = {"every_frame": "every frame", "latent_frames": "latent frames only"}
 # What sees less of a clip than the model does.
 LEAKS = (
   ("backbone", "whole clip"),
@@ -42,14 +48,14 @@ LEAKS = (
 def section(
   study: study_lib.Study,
   tasks: dict[str, scores.Task],
-  latent_frames: dict[str, scores.Task],
+  others: dict[str, dict[str, scores.Task]],
 ) -> parts.Section:
   """The section.
 
   Args:
     study: for the tokenizer, and what is missing.
     tasks: of role `main`.
-    latent_frames: of role `frames`: the image model with latent frames only.
+    others: of the roles `OTHER_FRAMES`: the image model with other frames.
   """
   rows = [row for task in tasks.values() for row in differences(task)]
   made: list[parts.Part] = []
@@ -60,7 +66,7 @@ def section(
   leaks = [row for task in tasks.values() for row in _leaks(task)]
   if leaks:
     made += [_leak_figure(tasks, leaks), _leak_table(leaks)]
-  made.append(_frames(study, tasks, latent_frames))
+  made.append(_frames(study, tasks, others))
   made.append(_tokenizer(study))
   return parts.Section(
     "origins", "Where the gain comes from", _lead(rows), made
@@ -106,7 +112,9 @@ def _share(task: scores.Task, new: str, base: str) -> Json | None:
 
   def share(s: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-      return (s[..., i] - s[..., j]) / (s[..., above] - s[..., below])
+      return np.asarray(
+        (s[..., i] - s[..., j]) / (s[..., above] - s[..., below])
+      )
 
   return _plain(drawn.estimate(share, results.LEVEL))
 
@@ -274,34 +282,37 @@ def _leak_table(rows: Sequence[Json]) -> parts.Table:
 def _frames(
   study: study_lib.Study,
   tasks: dict[str, scores.Task],
-  latent_frames: dict[str, scores.Task],
+  others: dict[str, dict[str, scores.Task]],
 ) -> parts.Part:
   """The image model with all frames, and with latent frames only."""
+  role = next((r for r in OTHER_FRAMES if study.find(r)), "")
+  if not role:
+    return parts.Missing(
+      "The study reads the image model with one choice of frames only."
+    )
+  name, main = OTHER_FRAMES[role]
   self = f"image/{scores.SELF}"
   rows = []
-  for name, task in tasks.items():
-    few = latent_frames[name].score(self) if name in latent_frames else None
-    if few is None:
+  for one, task in tasks.items():
+    other = others[role][one].score(self)
+    if other is None:
       continue
-    row = {"task": name, "title": task.title, "metric": task.primary}
-    row |= parts.estimate(task.score(self), "every_frame")
-    row |= parts.estimate(few, "latent_frames")
+    row = {"task": one, "title": task.title, "metric": task.primary}
+    row |= parts.estimate(task.score(self), main)
+    row |= parts.estimate(other, name)
     rows.append(row | parts.estimate(task.score("video/backbone"), "video"))
   if not rows:
-    late = words.listed(
-      [f"{c.name} ({c.state})" for c in study.cells if c.role == "frames"]
-    )
+    late = words.listed([c.said for c in study.find(role)])
     return parts.Missing(
-      "How the image model does with only the frames that latent frames stand"
-      f" for is not known yet: {late or 'the study has no such evaluation'}."
+      f"The image model with other frames is not measured yet: {late}."
     )
-
   return parts.Table(
     "frames",
     "As many features as the video model has",
-    "The image model reads every frame of a clip, the video model a quarter as"
-    " many latent frames. Here the image model has only the frames that those"
-    " stand for, beside itself with all of them.",
+    "The image model can read every frame of a clip; the video model has a"
+    " quarter as many latent frames. So the image model is also read at only"
+    " those frames that latent frames stand for. The comparison above has it"
+    f" with {FRAMES[main]}.",
     [
       parts.task_column(),
       parts.scored("every_frame", "image, every frame"),

@@ -203,7 +203,9 @@ def estimate(found: Mapping[str, Any] | None, prefix: str) -> Row:
   return {field: found.get(name) for name, field in names.items()}
 
 
-def ends(rows: Sequence[Row], field: str) -> dict[str, list[float | None]]:
+def ends(
+  rows: Sequence[Row], field: str
+) -> dict[str, list[words.Number | None]]:
   """Scores with intervals of some rows, as a series of a figure has them."""
   return {
     end: [words.scaled(row["metric"], row[field + tail]) for row in rows]

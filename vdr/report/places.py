@@ -58,10 +58,11 @@ def _lead(tasks: dict[str, scores.Task]) -> str:
   levels = [r["noise_level"] for r in best if r["noise_level"] is not None]
   if not layers or not levels:
     return lead
-  return (
-    f"{lead} Chosen were layers {words.listed([str(x) for x in layers])} and"
-    f" noise levels from {min(levels):g} to {max(levels):g}."
-  )
+  at = f"layer{'s' * (len(layers) > 1)} {words.listed(list(map(str, layers)))}"
+  noise = f"noise {min(levels):g}"
+  if min(levels) < max(levels):
+    noise += f" to {max(levels):g}"
+  return f"{lead} Chosen were {at} and {noise}."
 
 
 def _chosen(tasks: dict[str, scores.Task]) -> parts.Table:
@@ -210,7 +211,9 @@ def _values(tasks: dict[str, scores.Task], field: str) -> list[Any]:
   return sorted(value for value in found if value is not None)
 
 
-def _curve(task: scores.Task, axis: str, fixed: float | None) -> parts.Spec:
+def _curve(
+  task: scores.Task, axis: str, fixed: words.Number | None
+) -> parts.Spec:
   said = words.metric(task.primary)
   other = "noise_level" if axis == "layer" else "layer"
   series = []

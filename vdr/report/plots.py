@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib import figure as figures
 from matplotlib import ticker
 
-from vdr.report import parts
+from vdr.report import parts, words
 
 COLOURS = {
   "video": "#d2541b",
@@ -182,7 +182,7 @@ def _maps(figure: figures.Figure, spec: parts.Spec) -> None:
     figure.colorbar(drawn, ax=list(several), label=spec["scale"])
 
 
-def _level(value: float | None) -> str:
+def _level(value: words.Number | None) -> str:
   return "" if value is None else f"{value:g}"
 
 
@@ -207,7 +207,7 @@ def _radar(figure: figures.Figure, spec: parts.Spec) -> None:
   axes.legend(loc="upper right", bbox_to_anchor=(1.35, 1.1))
 
 
-def _numbers(values: Sequence[float | None]) -> np.ndarray:
+def _numbers(values: Sequence[words.Number | None]) -> np.ndarray:
   """Numbers, NaN where there is none."""
   return np.array([np.nan if v is None else v for v in values], np.float64)
 

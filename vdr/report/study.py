@@ -27,6 +27,7 @@ class Cell(NamedTuple):
     job: its verb.
     folder: its work directory; it may not be there yet.
     state: "finished", "waiting" or "failed".
+    failure: why it failed, "" if it did not.
     seconds: that it took.
     command: that does it by itself.
     about: role, model, step, percent, as far as they apply.
@@ -36,13 +37,20 @@ class Cell(NamedTuple):
   job: str
   folder: pathlib.Path
   state: str
-  seconds: float | None
+  failure: str
+  seconds: float | int | None
   command: str
   about: Json
 
   @property
   def role(self) -> str:
     return str(self.about.get("role", ""))
+
+  @property
+  def said(self) -> str:
+    """Its name and how far it is."""
+    why = f": {self.failure}" if self.failure else ""
+    return f"{self.name} ({self.state}{why})"
 
 
 class Model(NamedTuple):
@@ -84,6 +92,7 @@ class Study:
         job=c["job"],
         folder=folder / c["folder"],
         state=c["state"],
+        failure=c.get("failure") or "",
         seconds=c["seconds"],
         command=c["command"],
         about=c["about"],

@@ -2,10 +2,10 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-Json = Mapping[str, Any]
+Number = float | int  # of JSON
 
 
 class Metric(NamedTuple):
@@ -44,7 +44,7 @@ def metric(name: str) -> Metric:
   return METRICS.get(name, Metric(name.replace("_", " ")))
 
 
-def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
+def number(value: Number | None, digits: int = 3, sign: bool = False) -> str:
   """A number with a real minus sign; a dash for none."""
   if value is None or not math.isfinite(value):
     return NONE
@@ -54,7 +54,7 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
   return text.replace("-", MINUS)
 
 
-def percent(value: float | None, sign: bool = True) -> str:
+def percent(value: Number | None, sign: bool = True) -> str:
   """A share as a percentage: "+42 %", "+1.8 %"."""
   if value is None or not math.isfinite(value):
     return NONE
@@ -62,17 +62,17 @@ def percent(value: float | None, sign: bool = True) -> str:
   return f"{number(100 * value, digits, sign)}\N{NO-BREAK SPACE}%"
 
 
-def score(name: str, value: float | None, sign: bool = False) -> str:
+def score(name: str, value: Number | None, sign: bool = False) -> str:
   """A score in the unit of its metric, without the unit."""
   return number(scaled(name, value), metric(name).digits, sign)
 
 
-def scaled(name: str, value: float | None) -> float | None:
+def scaled(name: str, value: Number | None) -> Number | None:
   """A score as its axis has it."""
   return None if value is None else metric(name).factor * value
 
 
-def scored(name: str, value: float | None) -> str:
+def scored(name: str, value: Number | None) -> str:
   """A score with its unit."""
   unit = metric(name).unit
   if value is None or not unit:
@@ -85,7 +85,7 @@ def interval(low: str, high: str) -> str:
   return NONE if NONE in (low, high) else f"{low} to {high}"
 
 
-def p_value(value: float | None) -> str:
+def p_value(value: Number | None) -> str:
   """A p-value: two digits, or less than a thousandth."""
   if value is None:
     return NONE
@@ -99,7 +99,7 @@ def listed(items: Sequence[str]) -> str:
   return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: Number | None) -> str:
   """A duration: "34 s", "12 min", "3.4 h"."""
   if value is None:
     return NONE
@@ -108,7 +108,7 @@ def seconds(value: float | None) -> str:
   return f"{value / 60:.0f} min" if value < 6000 else f"{value / 3600:.1f} h"
 
 
-def count(value: float | None) -> str:
+def count(value: Number | None) -> str:
   """A large number: "954,008", "8.77e12"."""
   if value is None:
     return NONE

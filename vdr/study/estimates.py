@@ -85,12 +85,13 @@ def disk_bytes(cell: Cell) -> float:
     case "latents":
       cfg = config.tokenizer
       side = config.data.sources.main.height // cfg.downsample
-      return config.physics.num_clips.pretrain * 22 * side**2 * cfg.channels * 4
+      num = config.physics.num_clips.pretrain
+      return 4.0 * num * 22 * side**2 * cfg.channels
     case "train":
       size = sizes.size_of(config.model.size)
       params = 12 * size.depth * size.width**2
       kept = config.saving.keep_last + len(config.saving.budgets_percent)
-      return 4 * params * (3 + len(config.optimizer.ema_decays)) * kept
+      return 4.0 * params * (3 + len(config.optimizer.ema_decays)) * kept
     case _:
       return 5e6
 

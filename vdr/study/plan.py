@@ -21,6 +21,8 @@ from vdr.study.cells import MARK, Cell
 Config = Any
 KINDS = ("video", "image")
 TOKENIZER, JUDGE = f"{MARK}tokenizer/tokenizer.npz", f"{MARK}judge/judge.npz"
+# Those that say nothing of an image model, or are one check of our own choice.
+VIDEO_CONTROLS = ("isolated", "random_gates")
 SIMULATED, FOLDER = "simulated", "folder:"  # of config.data.pretrain
 # By section of a loader and name of a source: fields that differ from `main`'s.
 Sources = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -72,6 +74,8 @@ class _Plan:
     # The long ones first, so that nothing long is left alone at the end.
     for model in models:
       self._main(model)
+    if config.study.generation:
+      self._judge()
     for model in models:
       self._others(model)
 
@@ -116,15 +120,15 @@ class _Plan:
     sources = {"data": _pretrain_sources(self._config)}
     name = "tokenizer"
     self._add(name, name, name, ("data",), size, overrides[name], sources)
-    if cfg.generation:
-      name = "judge"
-      simulated = self._simulated()
-      self._add(name, name, name, ("data",), {}, overrides[name], simulated)
     if cfg.latents:
       name = "latents"
       fields = size | {"tokenizer.path": TOKENIZER}
       inputs = ("data", "tokenizer")
       self._add(name, name, name, inputs, fields, (), sources)
+
+  def _judge(self) -> None:
+    name, options = "judge", self._config.study.overrides.judge
+    self._add(name, name, name, ("data",), {}, options, self._simulated())
 
   def _train(self, kind: str, size: str, seed: int) -> None:
     config, inputs = self._config, ["data", "tokenizer"]
@@ -174,9 +178,18 @@ class _Plan:
 
   def _main(self, model: Cell) -> None:
     """The grid; the image model gets the frames that latents stand for."""
-    options = self._config.study.overrides.main
-    frames = "latent" if model.about["kind"] == "image" else "clip"
-    fields = {"evaluate.frames": frames}
+    options, cfg = self._config.study.overrides.main, self._config.evaluate
+    fields: dict[str, Any] = {"evaluate.frames": "clip"}
+    if model.about["kind"] == "image":
+      # Side by side, one compiles the first tasks' probes, the other the last
+      # ones', and each finds the rest in the cache.
+      fields = {
+        "evaluate.frames": "latent",
+        "evaluate.tasks": tuple(reversed(cfg.tasks)),
+        "evaluate.controls": tuple(
+          name for name in cfg.controls if name not in VIDEO_CONTROLS
+        ),
+      }
     self._evaluate(model, "main", 100, options, **fields)
 
   def _others(self, model: Cell) -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from vdr.runtime import errors, plain_configs, processes
 from vdr.runtime import workdir as workdirs
@@ -27,6 +27,7 @@ Failures = dict[str, str]
 POLL_S = 0.5  # seconds between two looks for work, and for news
 
 
+@runtime_checkable
 class Told(Protocol):
   """Who wants to know what is going on."""
 

@@ -21,7 +21,7 @@ function paint(name) {
 function shown(value, spec) {
   if (value === null || value === undefined) return "–";
   if (spec.percent) {
-    const text = (100 * value).toFixed(0);
+    const text = (100 * value).toFixed(Math.abs(value) < 0.0995 ? 1 : 0);
     return `${value > 0 ? "+" : ""}${text} %`.replace("-", "−");
   }
   return value.toFixed(spec.digits ?? 2).replace("-", "−");
@@ -137,6 +137,7 @@ const KINDS = {
     return [traces, layout({
       xaxis: across(spec), yaxis: rows(spec, width),
       height: 130 + 58 * y.length, barmode: "overlay",
+      margin: { l: 10, r: 76, t: 10, b: 10 },
     })];
   },
 
@@ -221,7 +222,7 @@ const KINDS = {
       colorscale: spec.lower_is_better ? scale.map(([v], i) => [v, scale[1 - i][1]]) : scale,
       colorbar: {
         orientation: "h", y: -0.22, yanchor: "top", thickness: 8, len: 0.5, x: 0,
-        xanchor: "left", outlinewidth: 0, title: { text: spec.scale, side: "top" },
+        xanchor: "left", outlinewidth: 0, title: { text: spec.scale, side: "top", font: { size: 13, color: css("--soft") } },
       },
     };
     if (stacked) extra.coloraxis.colorbar.y = -0.13;

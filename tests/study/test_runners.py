@@ -1,0 +1,158 @@
+"""Who runs what, after what, and what happens when something goes wrong."""
+
+import json
+import multiprocessing
+
+import ml_collections
+import pytest
+
+from tests.study import fakes
+from vdr.runtime import errors
+from vdr.runtime import workdir as workdirs
+from vdr.study import runners
+
+
+class Told:
+  def __init__(self):
+    self.names = []
+
+  def started(self, cell):
+    self.names.append(cell.name)
+
+  def look(self):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch):
+  monkeypatch.setattr(runners, "POLL_S", 0.01)
+  return fakes.use(monkeypatch)
+
+
+def config(only=()):
+  runner = dict(kind="here", only=only, processes=2)
+  return ml_collections.ConfigDict(dict(runner=runner))
+
+
+def here(cells, study, only=()):
+  told = Told()
+  failed = runners.here(cells, study, config(only), told)
+  return failed, told.names
+
+
+def outcome(cells, study):
+  file = cells[-1].folder(study) / "out.json"
+  return json.loads(file.read_text())
+
+
+WHOLE = ["d", 0, ["b", 0, ["a", 0]], ["c", 0, ["a", 0]]]
+
+
+def test_inputs_come_first_whatever_the_order(fake, tmp_path):
+  cells = fakes.diamond()
+  failed, names = here(cells[::-1], tmp_path)
+  assert not failed
+  assert names == ["a", "c", "b", "d"]
+  assert outcome(cells, tmp_path) == WHOLE
+
+
+def test_finished_cells_are_not_run_again(fake, tmp_path):
+  here(fakes.diamond(), tmp_path)
+  fake.calls.clear()
+  failed, names = here(fakes.diamond(), tmp_path)
+  assert (failed, names, fake.calls) == ({}, [], [])
+  a = fakes.cell("a")
+  b = fakes.cell("b", a, extra=1)
+  here([a, b], tmp_path)
+  assert fake.calls == ["b"]  # the changed one alone
+
+
+def test_a_failure_stops_only_what_needs_it(fake, tmp_path):
+  fake.fails.add("b")
+  failed, names = here(fakes.diamond(), tmp_path)
+  assert failed == {"b": "b can't be"}
+  assert names == ["a", "b", "c"]
+  fake.fails.clear()
+  failed, names = here(fakes.diamond(), tmp_path)
+  assert (failed, names) == ({}, ["b", "d"])
+  assert outcome(fakes.diamond(), tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize("stopped", "abcd")
+def test_a_stopped_study_goes_on_where_it_was(fake, tmp_path, stopped):
+  fake.stops.add(stopped)
+  with pytest.raises(KeyboardInterrupt):
+    here(fakes.diamond(), tmp_path)
+  here(fakes.diamond(), tmp_path)
+  assert sorted(fake.calls) == sorted(["a", "b", "c", "d", stopped])
+  assert outcome(fakes.diamond(), tmp_path) == WHOLE
+
+
+def test_only_some(fake, tmp_path):
+  cells = fakes.diamond()
+  here(cells, tmp_path, only=("a",))
+  assert fake.calls == ["a"]
+  with pytest.raises(errors.UserError, match="no cell 'x'"):
+    here(cells, tmp_path, only=("x",))
+
+
+def _hold(path, held, release):
+  with workdirs.hold(path) as is_ours:
+    assert is_ours
+    held.set()
+    release.wait(30)
+
+
+def test_what_another_process_has_is_left_to_it(fake, tmp_path):
+  """And is done as soon as that process has died without doing it."""
+  cells = fakes.diamond()
+  context = multiprocessing.get_context("spawn")
+  held, release = context.Event(), context.Event()
+  folder = cells[1].folder(tmp_path)
+  other = context.Process(target=_hold, args=(folder, held, release))
+  other.start()
+  try:
+    assert held.wait(30)
+    state = runners._try(cells[1], tmp_path, lambda c: None, False)
+    assert state == "waits"  # for its input
+    here(cells, tmp_path, only=("a", "c"))
+    state = runners._try(cells[1], tmp_path, lambda c: None, False)
+    assert state == "waits" and "b" not in fake.calls  # for the other process
+    other.kill()
+    other.join()
+    assert here(cells, tmp_path)[0] == {}
+  finally:
+    other.kill()
+  assert outcome(cells, tmp_path) == WHOLE
+
+
+def test_what_a_verb_prints_goes_to_its_log(fake, tmp_path, monkeypatch):
+  (cell,) = [fakes.cell("a")]
+  run = fake.run
+
+  def loud(config, workdir):
+    print("so far so good")
+    raise RuntimeError("no memory")
+
+  monkeypatch.setattr(fake, "run", loud)
+  state = runners._try(cell, tmp_path, lambda c: None, True)
+  assert state == "failed"
+  why = cell.failure(tmp_path)
+  assert "RuntimeError: no memory" in why and str(cell.log(tmp_path)) in why
+  text = cell.log(tmp_path).read_text()
+  assert text.startswith("so far so good\nTraceback")
+  monkeypatch.setattr(fake, "run", run)
+  assert here([cell], tmp_path)[0] == {}
+
+
+def test_an_unknown_runner_names_the_known_ones():
+  with pytest.raises(errors.UserError, match="'ship' is unknown.*processes"):
+    runners.get("ship")
+
+
+def test_commands_are_printed_inputs_first(fake, tmp_path, capsys):
+  cells = fakes.diamond()
+  here(cells, tmp_path, only=("a",))
+  runners.commands(cells, tmp_path, config(), Told())
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split("('")[1][0] for line in lines] == ["b", "c", "d"]
