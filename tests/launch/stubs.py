@@ -9,6 +9,7 @@ cloud.google.com/storage/docs/gcsfuse-cli.
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -163,6 +164,16 @@ class Stubs:
         ),
       )
     self.write("sleep", '#!/bin/sh\necho "$1" >> "$STUB_ANSWERS/slept"\n')
+
+  def checkout(self, *names):
+    """A made-up checkout with these launch scripts, which packs nothing."""
+    launch = self.folder / "checkout" / "launch"
+    launch.mkdir(parents=True)
+    for name in (*names, "flags.sh"):
+      shutil.copy(ROOT / "launch" / name, launch)
+    (launch / "pack.sh").write_text('#!/bin/sh\ntar -czf "$1" -T /dev/null\n')
+    (launch / "pack.sh").chmod(0o755)
+    return launch
 
   def write(self, name, text):
     """Puts a program on the PATH."""

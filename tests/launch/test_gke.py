@@ -93,8 +93,9 @@ def test_delete(stubs):
 
 
 def test_the_image_is_that_of_the_working_tree(stubs):
+  script = str(stubs.checkout("gke.sh") / "gke.sh")
   build, push = stubs_lib.assert_dry_run_is_the_run(
-    stubs, SCRIPT, "image", SLICE[0]
+    stubs, script, "image", SLICE[0]
   )
   assert build["command"] == "docker build"
   (context,) = build["places"]

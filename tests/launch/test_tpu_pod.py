@@ -4,7 +4,6 @@ import pytest
 
 from tests.launch import stubs as stubs_lib
 
-SCRIPT = str(stubs_lib.ROOT / "launch" / "tpu_pod.sh")
 PLACE = ("--name=pod", "--project=lab", "--zone=us-west4-a")
 MADE = ("--accelerator_type=v5litepod-16", "--runtime_version=v2-tpuv5-lite")
 STORAGE = "--storage=gs://bucket"
@@ -27,13 +26,18 @@ def stubs(tmp_path):
   return made
 
 
+@pytest.fixture
+def script(stubs):
+  return str(stubs.checkout("tpu_pod.sh") / "tpu_pod.sh")
+
+
 def commands(calls):
   return [call["command"].split()[-1] for call in calls]
 
 
-def test_create_asks_for_a_slice_and_waits(stubs):
+def test_create_asks_for_a_slice_and_waits(stubs, script):
   calls = stubs_lib.assert_dry_run_is_the_run(
-    stubs, SCRIPT, "create", *PLACE, *MADE, "--spot"
+    stubs, script, "create", *PLACE, *MADE, "--spot"
   )
   assert calls[0] == {
     "command": CREATE,
@@ -48,22 +52,22 @@ def test_create_asks_for_a_slice_and_waits(stubs):
     },
   }
   stubs.answer(DESCRIBE, (0, "WAITING_FOR_RESOURCES"), (0, "ACTIVE"))
-  done = stubs.run(SCRIPT, "create", *PLACE, *MADE, "--poll_s=7")
+  done = stubs.run(script, "create", *PLACE, *MADE, "--poll_s=7")
   assert commands(done.calls) == ["create", "describe", "describe"]
   assert (stubs.answers / "slept").read_text() == "7\n"
   assert "the slice pod is WAITING_FOR_RESOURCES" in done.stderr
 
 
-def test_a_slice_that_failed_is_told(stubs):
+def test_a_slice_that_failed_is_told(stubs, script):
   stubs.answer(DESCRIBE, (0, "FAILED"))
-  done = stubs.run(SCRIPT, "create", *PLACE, *MADE)
+  done = stubs.run(script, "create", *PLACE, *MADE)
   assert done.returncode == 1
   assert done.stderr == "launch/tpu_pod.sh: the slice pod is FAILED\n"
 
 
-def test_setup_copies_the_tree_and_prepares_every_host(stubs):
+def test_setup_copies_the_tree_and_prepares_every_host(stubs, script):
   calls = stubs_lib.assert_dry_run_is_the_run(
-    stubs, SCRIPT, "setup", *PLACE, STORAGE
+    stubs, script, "setup", *PLACE, STORAGE
   )
   assert commands(calls) == ["scp", "ssh", "ssh"]
   assert all(call["options"]["worker"] == "all" for call in calls)
@@ -75,9 +79,9 @@ def test_setup_copies_the_tree_and_prepares_every_host(stubs):
   )
 
 
-def test_run_starts_on_every_host_and_follows(stubs):
+def test_run_starts_on_every_host_and_follows(stubs, script):
   calls = stubs_lib.assert_dry_run_is_the_run(
-    stubs, SCRIPT, "run", *PLACE, *VDR
+    stubs, script, "run", *PLACE, *VDR
   )
   start, wait = (call["options"] for call in calls)
   assert start["worker"] == wait["worker"] == "all"
@@ -97,44 +101,46 @@ def test_run_starts_on_every_host_and_follows(stubs):
     (("stop",), "all", "stop"),
   ],
 )
-def test_logs_and_stop(stubs, words, worker, command):
-  calls = stubs_lib.assert_dry_run_is_the_run(stubs, SCRIPT, *words, *PLACE)
+def test_logs_and_stop(stubs, script, words, worker, command):
+  calls = stubs_lib.assert_dry_run_is_the_run(stubs, script, *words, *PLACE)
   assert [call["options"]["worker"] for call in calls] == [worker]
   assert calls[0]["options"]["command"].endswith(f"worker.sh {command}")
 
 
-def test_delete_asks_no_question(stubs):
-  calls = stubs_lib.assert_dry_run_is_the_run(stubs, SCRIPT, "delete", *PLACE)
+def test_delete_asks_no_question(stubs, script):
+  calls = stubs_lib.assert_dry_run_is_the_run(stubs, script, "delete", *PLACE)
   assert calls[0]["command"] == DELETE
   assert calls[0]["options"]["force"] and calls[0]["options"]["quiet"]
 
 
-def test_the_status_of_run_is_that_of_vdr(stubs):
+def test_the_status_of_run_is_that_of_vdr(stubs, script):
   stubs.answer(SSH, (0, ""), (75, "lost"))
-  assert stubs.run(SCRIPT, "run", *PLACE, *VDR).returncode == 75
+  assert stubs.run(script, "run", *PLACE, *VDR).returncode == 75
 
 
-def resume(stubs, *words):
+def resume(stubs, script, *words):
   return stubs.run(
-    SCRIPT, "resume", *PLACE, *MADE, "--spot", STORAGE, *words, *VDR
+    script, "resume", *PLACE, *MADE, "--spot", STORAGE, *words, *VDR
   )
 
 
-def test_resume_on_a_slice_that_is_there_is_setup_and_run(stubs):
+def test_resume_on_a_slice_that_is_there_is_setup_and_run(stubs, script):
   calls = stubs_lib.assert_dry_run_is_the_run(
-    stubs, SCRIPT, "resume", *PLACE, *MADE, STORAGE, *VDR
+    stubs, script, "resume", *PLACE, *MADE, STORAGE, *VDR
   )
   assert commands(calls) == ["describe", "scp", "ssh", "ssh", "ssh", "ssh"]
 
 
-def test_resume_after_preemption_asks_for_a_new_slice_and_goes_on(stubs):
+def test_resume_after_preemption_asks_for_a_new_slice_and_goes_on(
+  stubs, script
+):
   stubs.answer(
     DESCRIBE, (0, "ACTIVE"), (0, "SUSPENDED"), (0, "SUSPENDED"), (0, "ACTIVE")
   )
   # unpack, setup, start, wait: the slice is lost; the second time it ends.
   ssh = [(0, ""), (0, ""), (0, ""), (255, "")], [(0, "")]
   stubs.answer(SSH, *ssh[0], *ssh[1])
-  done = resume(stubs)
+  done = resume(stubs, script)
   assert done.returncode == 0, done.stderr
   attempt = ["scp", "ssh", "ssh", "ssh", "ssh"]
   assert commands(done.calls) == [
@@ -145,9 +151,9 @@ def test_resume_after_preemption_asks_for_a_new_slice_and_goes_on(stubs):
   assert create["options"]["spot"] is True
 
 
-def test_resume_makes_a_slice_that_is_absent(stubs):
+def test_resume_makes_a_slice_that_is_absent(stubs, script):
   stubs.answer(DESCRIBE, (1, ""), (1, ""), (0, "ACTIVE"))
-  done = resume(stubs)
+  done = resume(stubs, script)
   assert done.returncode == 0
   assert commands(done.calls)[:4] == [
     "describe",
@@ -157,14 +163,14 @@ def test_resume_makes_a_slice_that_is_absent(stubs):
   ]
 
 
-def test_resume_has_a_limit_and_ends_at_once_for_bad_input(stubs):
+def test_resume_has_a_limit_and_ends_at_once_for_bad_input(stubs, script):
   stubs.answer(SSH, (75, ""))
-  done = resume(stubs, "--attempts=3")
+  done = resume(stubs, script, "--attempts=3")
   assert done.returncode == 75
   assert commands(done.calls).count("scp") == 3
   assert "not done after 3 attempts" in done.stderr
   stubs.answer(SSH, (0, ""), (0, ""), (0, ""), (2, ""))
-  done = resume(stubs, "--attempts=3")
+  done = resume(stubs, script, "--attempts=3")
   assert done.returncode == 2
   assert commands(done.calls).count("scp") == 1
 
@@ -194,14 +200,33 @@ def test_resume_has_a_limit_and_ends_at_once_for_bad_input(stubs):
     ),
   ],
 )
-def test_a_mistake_is_one_line_and_calls_nothing(stubs, words, line):
-  done = stubs.run(SCRIPT, *words)
+def test_a_mistake_is_one_line_and_calls_nothing(stubs, script, words, line):
+  done = stubs.run(script, *words)
   stubs_lib.assert_one_line(done, line, "launch/tpu_pod.sh")
 
 
-def test_help_is_the_comment_at_the_top(stubs):
+def test_help_is_the_comment_at_the_top(stubs, script):
   for words in (("--help",), ("create", "--help")):
-    done = stubs.run(SCRIPT, *words)
+    done = stubs.run(script, *words)
     assert done.returncode == 0
     assert done.stdout.startswith("Runs vdr on a TPU slice")
     assert "set -euo" not in done.stdout
+
+
+def test_what_is_unpacked_replaces_all_but_the_environment(stubs, script):
+  done = stubs.run(script, "setup", *PLACE, STORAGE)
+  unpack = done.calls[1]["options"]["command"]
+  tree, home = stubs.folder / "tree", stubs.folder / "home"
+  for file in ("launch/worker.sh", ".ci/run"):
+    (tree / file).parent.mkdir(parents=True)
+    (tree / file).write_text("new")
+  home.mkdir()
+  done = stubs.run("tar", "-czf", home / "vdr.tar.gz", "-C", tree, ".")
+  for _ in range(2):  # the first time, and again
+    assert stubs.run("bash", "-c", unpack, cwd=home).returncode == 0
+    found = {p.name for p in (home / "vdr").rglob("*") if p.is_file()}
+    assert found - {"kept"} == {"worker.sh", "run"}
+    (home / "vdr" / ".venv").mkdir(exist_ok=True)
+    (home / "vdr" / ".venv" / "kept").touch()
+    (home / "vdr" / "removed").touch()
+  assert (home / "vdr" / ".venv" / "kept").exists()

@@ -115,6 +115,7 @@ def lose(index, who, how):
   """One host is killed, or fails, while the other is in a collective."""
   for step in range(10**6):
     if index == who and step == 3:
+      print(json.dumps({"lost_s": time.time()}), flush=True)
       if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
       raise errors.UserError("too many clips of this host are bad")

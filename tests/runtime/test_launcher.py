@@ -1,5 +1,6 @@
 """Processes of one launcher: what they get, say, and end with."""
 
+import json
 import pathlib
 import signal
 import subprocess
@@ -182,10 +183,9 @@ def test_a_lost_host_ends_the_other_within_seconds(
 ):
   monkeypatch.chdir(ROOT)
   monkeypatch.setattr(launcher, "PROGRAM", ("-m", "tests.runtime.on_two_hosts"))
-  before = time.monotonic()
   assert launcher.launch([str(index), how], 2) == status
-  assert time.monotonic() - before < 60  # their start included
-  _, said = capfd.readouterr()
+  out, said = capfd.readouterr()
+  assert time.time() - json.loads(out)["lost_s"] < 30
   assert said.count("\n") == 1, said
   if how == "failed":
     assert said == "vdr: too many clips of this host are bad\n"
