@@ -33,6 +33,7 @@ ROWS = (
   ("train", "train_tokenizer", "latents", "extract", "compile", "sample"),
   ("evaluate",),
   ("report",),
+  ("verbs",),
   ("study",),
   ("main",),
 )

@@ -28,6 +28,7 @@ from vdr.tasks import Task, task
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
+VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "evaluate", "probe", "checkpoint")  # they decide
 
 SELF = "backbone"  # in clips.npz

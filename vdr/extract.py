@@ -29,6 +29,7 @@ from vdr.runtime import workdir as workdirs
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
+VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("extract", "checkpoint", "data")  # of the config: they decide
 FOLDER, INDEX_NAME, SKIPPED_NAME = "clips", "index.json", "skipped.jsonl"
 BACKBONE_NAME = "backbone.json"

@@ -7,6 +7,7 @@ python -m vdr.main --config=configs/NAME.py[:variant] --workdir=DIR
 import sys
 from collections.abc import Callable
 
+from vdr import verbs
 from vdr.runtime import command_line, compilation, errors
 
 USAGE = """\
@@ -25,43 +26,20 @@ vdr: what does a diffusion model learn when it is trained on video?
 Verbs (config.job):
 """
 
-# The verbs, in the order of a study: what each does, in a few words.
-JOBS = {
-  "physics": "make a data set of the simulated world",
-  "tokenizer": "train or fit what turns pixels into latents",
-  "latents": "encode a data set once, so that training need not",
-  "train": "train a diffusion model on clips, images or both",
-  "evaluate": "fit probes on frozen features and score them",
-  "sample": "draw clips or images from a trained diffusion model",
-  "extract": "write the frozen features of every clip of a source",
-  "preview": "draw a source's clips with everything known about them",
-}
+JOBS = verbs.JOBS | {"study": "do all of that for two models, and report"}
 
 
 def _verb(job: str) -> Callable:
   """The function behind a verb; its module is imported only now."""
-  match job:
-    case "physics":
-      from vdr.data.physics import generate as verb
-    case "tokenizer":
-      from vdr import train_tokenizer as verb
-    case "latents":
-      from vdr import latents as verb
-    case "train":
-      from vdr import train as verb
-    case "evaluate":
-      from vdr import evaluate as verb
-    case "sample":
-      from vdr import sample as verb
-    case "extract":
-      from vdr import extract as verb
-    case "preview":
-      from vdr.data import preview as verb
-    case _:
-      raise errors.UserError(
-        f"config.job={job!r} is no verb; choose from {', '.join(JOBS)}"
-      )
-  return verb.run
+  if job not in JOBS:
+    raise errors.UserError(
+      f"config.job={job!r} is no verb; choose from {', '.join(JOBS)}"
+    )
+  if job == "study":
+    from vdr import study
+
+    return study.run
+  return verbs.module(job).run
 
 
 def main(argv: list[str]) -> int:

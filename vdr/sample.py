@@ -23,6 +23,7 @@ from vdr.runtime import workdir as workdirs
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
+VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("sample", "sampler", "checkpoint")  # they decide the result
 FILES = ("png", "npy", "none")
 KINDS = {"clips": "data", "images": "images"}

@@ -63,6 +63,10 @@ class Clip:
   truth: dict[str, draw.Clip]
 
 
+VERSION = 1  # raised when the same config comes to mean something else
+SECTIONS = ("data", "preview")  # of the config: they decide
+
+
 def run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
   """Writes pictures of `config.data.sources` into the work directory.
 
@@ -75,7 +79,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
   sources = {
     name: source.open_source(cfg) for name, cfg in config.data.sources.items()
   }
-  directory = workdirs.claim(workdir, config, ("data", "preview"))
+  directory = workdirs.claim(workdir, config, SECTIONS)
   workdirs.remove_leftovers(directory)
   clips, bad = _read_all(sources, config.preview, config.seed)
   _write_skipped(directory / "skipped.jsonl", bad)

@@ -20,6 +20,9 @@ import ml_collections
 from vdr.data.physics import clip, records, scenes
 from vdr.runtime import errors, processes, progress, workdir
 
+VERSION = 1  # raised when the same config comes to mean something else
+SECTIONS = ("physics",)  # of the config: they decide
+
 
 @dataclasses.dataclass(frozen=True)
 class _Shard:
@@ -45,7 +48,7 @@ def run(
   """
   settings = clip.Settings.from_config(config.physics)
   _check(config.physics)
-  path = workdir.claim(directory, config, ("physics",))
+  path = workdir.claim(directory, config, SECTIONS)
   workdir.remove_leftovers(path)
   shards = _plan(config.physics, path)
   missing = [shard for shard in shards if not shard.path.exists()]
