@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.fields.compile import compile_
 from configs.fields.evaluate import evaluate
 from configs.fields.extract import extract
 from configs.fields.probe import probe
@@ -46,6 +47,8 @@ def default() -> ConfigDict:
       mesh=mesh(),
       checkpoint="",  # path of a run or one of its checkpoints, to read from
       saving=saving(),
+      topology="",  # of the verb compile: a TPU slice, as in v5e:4x4
+      compile=compile_(),
       log=log(),
       # What may differ between two starts of the same work, because it never
       # changes a result.

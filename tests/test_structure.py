@@ -28,7 +28,7 @@ ROWS = (
   ("features", "probes"),
   ("tasks",),
   ("train_step", "generation", "tokenizers", "controls", "results"),
-  ("probing",),
+  ("probing", "programs", "compiled"),
   ("validation",),
   ("train", "train_tokenizer", "latents", "extract", "compile", "sample"),
   ("evaluate",),

@@ -49,9 +49,9 @@ class Chip:
 CHIPS = {
   chip.name: chip
   for chip in (
-    Chip("v5e", "TPU v5 lite", 16 * 2**30, 819e9, 1600e9 / 8, 2),
-    Chip("v5p", "TPU v5", 95 * 2**30, 2765e9, 4800e9 / 8, 3),
-    Chip("v6e", "TPU v6 lite", 32 * 2**30, 1640e9, 3584e9 / 8, 2),
+    Chip("v5e", "TPU v5 lite", 16.0 * 2**30, 819e9, 1600e9 / 8, 2),
+    Chip("v5p", "TPU v5", 95.0 * 2**30, 2765e9, 4800e9 / 8, 3),
+    Chip("v6e", "TPU v6 lite", 32.0 * 2**30, 1640e9, 3584e9 / 8, 2),
   )
 }
 
@@ -101,9 +101,7 @@ def devices(topology: str) -> list[Any]:
   from jax.experimental import topologies
 
   try:
-    found = topologies.get_topology_desc(
-      platform="tpu", topology_name=topology
-    )
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
   except (jax.errors.JaxRuntimeError, ValueError, RuntimeError) as error:
     raise errors.UserError(
       f"topology={topology!r} can't be had:"

@@ -193,7 +193,7 @@ def times(module: Module) -> dict[str, int]:
 
 def _turns(module: Module, loop: Instruction) -> int:
   """How often a loop turns: stated, or the bound of its condition."""
-  stated = re.search(r'known_trip_count\W+n\W+(\d+)', loop.attributes)
+  stated = re.search(r"known_trip_count\W+n\W+(\d+)", loop.attributes)
   if stated:
     return int(stated[1])
   (condition,) = loop.called("condition")

@@ -1,0 +1,50 @@
+"""The verbs, all but the study of them, and the module behind each."""
+
+import types
+
+# The verbs, in the order of a study: what each does, in a few words.
+JOBS = {
+  "physics": "make a data set of the simulated world",
+  "tokenizer": "train or fit what turns pixels into latents",
+  "latents": "encode a data set once, so that training need not",
+  "train": "train a diffusion model on clips, images or both",
+  "evaluate": "fit probes on frozen features and score them",
+  "sample": "draw clips or images from a trained diffusion model",
+  "extract": "write the frozen features of every clip of a source",
+  "compile": "prove that a training run fits a TPU slice, without one",
+  "preview": "draw a source's clips with everything known about them",
+}
+
+
+def module(job: str) -> types.ModuleType:
+  """A verb's module, which is imported only now.
+
+  It has `run(config, workdir)`; `SECTIONS`, the sections of the config that
+  decide what it makes, besides the seed; and `VERSION`, which is raised when
+  the same config comes to make something else.
+
+  Raises:
+    KeyError: there is no such verb.
+  """
+  match job:
+    case "physics":
+      from vdr.data.physics import generate as verb
+    case "tokenizer":
+      from vdr import train_tokenizer as verb
+    case "latents":
+      from vdr import latents as verb
+    case "train":
+      from vdr import train as verb
+    case "evaluate":
+      from vdr import evaluate as verb
+    case "sample":
+      from vdr import sample as verb
+    case "extract":
+      from vdr import extract as verb
+    case "compile":
+      from vdr import compile as verb
+    case "preview":
+      from vdr.data import preview as verb
+    case _:
+      raise KeyError(job)
+  return verb
