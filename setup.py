@@ -23,6 +23,7 @@ setuptools.setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   packages=setuptools.find_packages(include=["vdr", "vdr.*"]),
+  package_data={"vdr": ["*.schema.json"], "vdr.report": ["page/*"]},
   python_requires=">=3.11",
   install_requires=[
     "absl-py>=2.1",
@@ -70,6 +71,7 @@ setuptools.setup(
       "basedpyright",
       "beartype",
       "hypothesis",
+      "playwright",  # the report's page in a browser, where there is one
       "psutil",
       "pytest",
       "pytest-timeout",

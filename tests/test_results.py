@@ -91,6 +91,16 @@ def test_a_better_backbone_is_better_for_sure():
   assert same["difference"]["value"] == 0
 
 
+def test_two_of_many_compare_as_two_alone():
+  goal = statistics.Goal(chance=0.125)
+  runs = {name: [ratio(mean)] for name, mean in (("a", 0.8), ("b", 0.6))}
+  many = results.resample(runs | {"c": [ratio(0.4), ratio(0.4)]})
+  alone = results.compare(runs["a"], runs["b"], goal)
+  assert results.contrast(many, "a", "b", goal) == alone
+  other = results.contrast(many, "a", "c", goal)
+  assert other["difference"]["value"] > alone["difference"]["value"]
+
+
 def test_numbers_that_are_none_are_null():
   tree = {"a": np.float32("nan"), "b": (np.inf, np.int64(3)), "c": np.eye(1)}
   assert results.to_plain(tree) == {"a": None, "b": [None, 3], "c": [[1.0]]}

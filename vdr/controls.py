@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from vdr import features
 from vdr.runtime import errors
 
 VIEWS = ("clip", "shuffled", "frozen", "frame")
@@ -26,6 +27,7 @@ class Control:
     kind: of the backbone, see `features.KINDS`.
     view: what it is shown of a clip, one of `VIEWS`.
     seed: of a backbone with random weights.
+    gates: the scale that its gates are drawn with.
   """
 
   name: str
@@ -33,6 +35,7 @@ class Control:
   kind: str = "checkpoint"
   view: str = "clip"
   seed: int = 0
+  gates: float = features.RANDOM_GATES
 
   @property
   def is_for_clips(self) -> bool:
@@ -46,6 +49,12 @@ CONTROLS = {
     Control("random", "the same network, untrained", kind="random"),
     Control("random_1", "another untrained one", kind="random", seed=1),
     Control("random_2", "a third untrained one", kind="random", seed=2),
+    Control(
+      "random_gates",
+      "an untrained one whose blocks do half as much",
+      kind="random",
+      gates=features.RANDOM_GATES / 2,
+    ),
     Control("latents", "the tokenizer's latents", kind="latents"),
     Control("pixels", "pixels", kind="pixels"),
     Control("isolated", "each latent frame by itself", kind="isolated"),

@@ -85,7 +85,7 @@ def colour_depth(
   span = max(1 / near_m - 1 / far_m, 1e-9)
   level = np.clip((inverse - 1 / far_m) / span, 0, 1)
   # The darkest tenth of the map is left to the sky.
-  colours = _colormap("magma")[np.round(26 + 229 * level).astype(int)]
+  colours = colormap("magma")[np.round(26 + 229 * level).astype(int)]
   return np.where(valid[..., None], colours, SKY)
 
 
@@ -138,7 +138,7 @@ def track_colours(
     mine = objects == o
     rank = x[mine].argsort(kind="stable").argsort(kind="stable")
     level = (rank + 0.5) / len(rank)  # not the map's murky ends
-    colours[mine] = _colormap("turbo")[(24 + 208 * level).astype(int)]
+    colours[mine] = colormap("turbo")[(24 + 208 * level).astype(int)]
   return colours
 
 
@@ -148,6 +148,7 @@ def draw_boxes(
   valid: Bool[np.ndarray, "o t"],
   colours: UInt8[np.ndarray, "o 3"] | None = None,
   names: Sequence[str] = (),
+  width: float = 1.5,
 ) -> Clip:
   """Outlines of boxes, each with its name if it has one.
 
@@ -157,10 +158,11 @@ def draw_boxes(
     valid: False where the object has no box in that frame.
     colours: of the objects; by default those of the palette.
     names: of the first objects; "" for none.
+    width: of the lines, in pixels of a picture 192 wide.
   """
   if colours is None:
     colours = object_colours(np.arange(len(boxes_yxyx)))
-  unit = _unit(frames)
+  unit = unit_px(frames)
   size = np.array(frames.shape[1:3] * 2) * OVERSAMPLE
   finite = np.isfinite(boxes_yxyx).all(axis=-1)
   clipped, inside = geometry.clip_boxes_yxyx(np.nan_to_num(boxes_yxyx))
@@ -174,17 +176,17 @@ def draw_boxes(
       edges = np.clip(clipped[o, k] * size, margin, size - margin) - 0.5
       top, left, bottom, right = edges.tolist()
       colour = tuple(colours[o].tolist())
-      for width, fill in (
-        (2.7 * unit, (0, 0, 0, 90)),  # a rim, seen on any texture
-        (1.5 * unit, (*colour, 255)),
+      for line, fill in (
+        ((width + 1.2) * unit, (0, 0, 0, 90)),  # a rim, seen on any texture
+        (width * unit, (*colour, 255)),
       ):
-        r = width / 2
+        r = line / 2
         corners = (left - r, top - r, right + r, bottom + r)
-        canvas.rectangle(corners, outline=fill, width=round(width))
+        canvas.rectangle(corners, outline=fill, width=max(1, round(line)))
       if labels.get(o):
         _paint_tag(canvas, (left, top, bottom), labels[o], colour, unit)
 
-  return _overlay(frames, paint)
+  return overlay(frames, paint)
 
 
 def draw_tracks(
@@ -208,7 +210,7 @@ def draw_tracks(
   """
   if colours is None:
     colours = track_colours(points_xy)
-  unit = _unit(frames)
+  unit = unit_px(frames)
   size = np.array(frames.shape[2:0:-1]) * OVERSAMPLE
   # Far outside, a line could not be told from a mistake; Pillow would overflow.
   finite = np.all(np.abs(points_xy - 0.5) < 1.5, axis=-1)
@@ -226,15 +228,15 @@ def draw_tracks(
         ends = [tuple(places[n, j - 1]), tuple(places[n, j])]
         fill = (*colours[n].tolist(), alpha)
         canvas.line(ends, fill=fill, width=max(1, round(width)))
-        _disc(canvas, places[n, j], width / 2, fill)
+        disc(canvas, places[n, j], width / 2, fill)
     for n in np.flatnonzero(inside[:, k] & ~visible[:, k] & show_occluded):
       ring = (*colours[n].tolist(), 150)
-      _disc(canvas, places[n, k], 1.5 * unit, None, ring, 0.5 * unit)
+      disc(canvas, places[n, k], 1.5 * unit, None, ring, 0.5 * unit)
     for n in np.flatnonzero(inside[:, k] & visible[:, k]):
-      _disc(canvas, places[n, k], 2.2 * unit, (0, 0, 0, 150))
-      _disc(canvas, places[n, k], 1.6 * unit, (*colours[n].tolist(), 255))
+      disc(canvas, places[n, k], 2.2 * unit, (0, 0, 0, 150))
+      disc(canvas, places[n, k], 1.6 * unit, (*colours[n].tolist(), 255))
 
-  return _overlay(frames, paint)
+  return overlay(frames, paint)
 
 
 def compare_clips(
@@ -289,7 +291,7 @@ def clip_sheet(
   return page.grid([list(clip[frames]) for clip in clips], gap)
 
 
-def _overlay(frames: Clip, paint: Paint) -> Clip:
+def overlay(frames: Clip, paint: Paint) -> Clip:
   """The clip with what `paint(canvas, frame number)` draws over it."""
   out = np.empty_like(frames)
   h, w = frames.shape[1:3]
@@ -302,12 +304,12 @@ def _overlay(frames: Clip, paint: Paint) -> Clip:
   return out
 
 
-def _unit(frames: Clip) -> float:
+def unit_px(frames: Clip) -> float:
   """One pixel of a picture 192 wide, on the oversampled canvas."""
   return OVERSAMPLE * float(np.clip(min(frames.shape[1:3]) / 192, 0.5, 4))
 
 
-def _disc(
+def disc(
   canvas: ImageDraw.ImageDraw,
   centre: np.ndarray,
   radius: float,
@@ -346,7 +348,7 @@ def _paint_tag(
 
 
 @functools.cache
-def _colormap(name: str) -> UInt8[np.ndarray, "256 3"]:
+def colormap(name: str) -> UInt8[np.ndarray, "256 3"]:
   import matplotlib
 
   colours = matplotlib.colormaps[name](np.arange(256))

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from vdr import controls as controls_lib
-from vdr import features, probing, results, trained
+from vdr import features, predictions, probing, results, splits, trained
 from vdr import tasks as tasks_lib
 from vdr.data import source as source_lib
 from vdr.metrics import statistics
@@ -32,6 +31,7 @@ VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "evaluate", "probe", "checkpoint")  # they decide
 
 SELF = "backbone"  # in clips.npz
+PICTURES = "pictures"
 
 
 class _Found(NamedTuple):
@@ -123,40 +123,55 @@ class _Evaluation:
     tasks: list[Task],
   ):
     self._config, self._path, self._model = config, path, model
-    self._source = probing.Source(config, tasks)
-    self._is_image = tasks[0].is_image
+    self._splits = splits.Splits(config, tasks)
+    self._tasks = {one.name: one for one in tasks}
     (self._clips,) = config.data.sources.values()
     self._plan = make.plan(config.probe, config.seed)
-    self._train = {t.name: self._source.train_targets(t) for t in tasks}
     self._start = time.perf_counter()
 
   def run(self, controls: list[controls_lib.Control]) -> None:
-    cfg, tasks = self._config.evaluate, self._source.tasks
+    cfg = self._config.evaluate
     backbone = features.build(cfg.backbone, self._model)
     spec = backbone.resolve(_spec(cfg, backbone))
     found = self._probe(backbone, spec, "clip", cfg.backbone)
-    beside: dict[str, dict[str, _Found]] = {t.name: {} for t in tasks}
+    beside: dict[str, dict[str, _Found]] = {name: {} for name in self._tasks}
     for control in controls:
-      if self._is_image and control.is_for_clips:
+      if self._splits.is_image and control.is_for_clips:
         continue
-      # Where the backbone itself is best: the same probe and budget.
-      kind = cfg.backbone if control.kind == "checkpoint" else control.kind
-      other = features.build(kind, self._model, control.seed)
-      by_place: dict[tuple, list[Task]] = {}
-      for one in tasks:
-        probed = found[one.name].probed
-        best = probed.cells[probed.best]
-        place = (best.layer, best.noise_level) if other.layers else (0, None)
-        by_place.setdefault(place, []).append(one)
-      for place, some in by_place.items():
-        at = _at(spec, place)
-        for name, one in self._probe(
-          other, at, control.view, control.name, some
-        ).items():
-          beside[name][control.name] = one
-    test = self._test_targets()
-    for one in tasks:
-      self._write(one, found[one.name], beside[one.name], test)
+      for name, one in self._control(control, spec, found).items():
+        beside[name][control.name] = one
+    for name in self._tasks:
+      self._write(self._tasks[name], found[name], beside[name])
+
+  def _control(
+    self,
+    control: controls_lib.Control,
+    spec: features.FeatureSpec,
+    found: dict[str, _Found],
+  ) -> dict[str, _Found]:
+    """A control, probed where each task's backbone is best.
+
+    It is read once, at all those places.
+    """
+    kind = control.kind
+    if kind == "checkpoint":
+      kind = self._config.evaluate.backbone
+    other = features.build(kind, self._model, control.seed, control.gates)
+    if not other.layers:  # pixels and latents have but one place
+      at = features.FeatureSpec(frames=spec.frames)
+      return self._probe(other, at, control.view, control.name)
+    places = {}
+    for name, one in found.items():
+      best = one.probed.cells[one.probed.best]
+      places[name] = (best.layer, best.noise_level)
+    layers, levels = map(set, zip(*places.values(), strict=True))
+    at = dataclasses.replace(
+      spec,
+      layers=tuple(sorted(layers)),
+      noise_levels=tuple(sorted(levels)),
+      log_snrs=(),
+    )
+    return self._probe(other, at, control.view, control.name, places)
 
   def _probe(
     self,
@@ -164,57 +179,48 @@ class _Evaluation:
     spec: features.FeatureSpec,
     view: str,
     label: str,
-    tasks: list[Task] | None = None,
+    places: Mapping[str, tuple] | None = None,
   ) -> dict[str, _Found]:
+    """All tasks on one backbone; each at its place, or at all there are."""
     clips = self._clips
     extraction = probing.extract(
-      self._source,
-      backbone,
-      spec,
-      view,
-      self._plan,
-      clips.num_frames,
-      self._is_image,
-      label,
+      self._splits, backbone, spec, view, self._plan, clips.num_frames, label
     )
     shape = task.Shape(
-      1 if self._is_image else clips.num_frames,
+      1 if self._splits.is_image else clips.num_frames,
       clips.height,
       clips.width,
       extraction.frame_times,
     )
-    return {
-      one.name: _Found(
-        backbone.about | {"view": view},
-        probing.probe(
-          one,
-          extraction,
-          self._config.probe,
-          shape,
-          self._plan,
-          self._train[one.name],
-          label=f"{one.name}, {label}",
-        ),
+    train = self._splits.targets("train")
+    found = {}
+    for name, one in self._tasks.items():
+      at = [(cell.layer, cell.noise_level) for cell in extraction.cells]
+      only = range(len(at))
+      if places is not None:
+        only = [i for i in only if at[i] == places[name]]
+      probed = probing.probe(
+        one,
+        extraction,
+        self._config.probe,
+        shape,
+        self._plan,
+        splits.valid_targets(one, train),
+        only,
+        label=f"{name}, {label}",
+        shown=0 if places else self._config.evaluate.num_shown,
       )
-      for one in (self._source.tasks if tasks is None else tasks)
-    }
+      found[name] = _Found(backbone.about | {"view": view}, probed)
+    return found
 
-  def _test_targets(self) -> dict[str, np.ndarray]:
-    parts = [
-      self._source.targets(batch) for batch in self._source.batches("test")
-    ]
-    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-
-  def _write(
-    self,
-    one: Task,
-    found: _Found,
-    beside: dict[str, _Found],
-    test: dict[str, np.ndarray],
-  ) -> None:
+  def _write(self, one: Task, found: _Found, beside: dict[str, _Found]) -> None:
     """The result of one task, once everything about it is known."""
     probed, primary = found.probed, one.primary
-    blind = probing.blind(one, self._train[one.name], _own(one, test))
+    train, test = (
+      splits.valid_targets(one, self._splits.targets(split))
+      for split in ("train", "test")
+    )
+    blind = probing.blind(one, train, test)
     runs = {k: v[probed.best] for k, v in probed.runs.items()}
     seeds = len(runs[primary])
     goal = one.goal
@@ -246,8 +252,8 @@ class _Evaluation:
       "backbone": found.about,
       "checkpoint": str(self._config.checkpoint),
       "split": self._config.evaluate.splits.test,
-      "n": self._source.num_clips,
-      "skipped": self._source.skipped,
+      "n": self._splits.num_read,
+      "skipped": self._splits.skipped,
       "seeds": list(self._plan.seeds),
       "method": results.METHOD,
       "cells": [_cell(probed, i) for i in range(len(probed.cells))],
@@ -259,17 +265,11 @@ class _Evaluation:
       ),
       "seconds": round(time.perf_counter() - self._start, 1),
     }
-    results.write(self._path / one.name, result, clips)
-
-
-def _own(one: Task, targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """One task's targets of those of all."""
-  prefix = f"{one.name}/"
-  return {
-    k.removeprefix(prefix): v
-    for k, v in targets.items()
-    if k.startswith(prefix) or k == "clip_valid"
-  }
+    folder = self._path / one.name
+    if probed.drawn is not None:
+      video = self._splits.first_clips(self._config.evaluate.num_shown)
+      predictions.write(folder / PICTURES, one, video, *probed.drawn)
+    results.write(folder, result, clips)
 
 
 def _cell(probed: probing.Probed, index: int) -> dict[str, Any]:
@@ -309,19 +309,6 @@ def _control(
     cell = _cell(probed, probed.best)
   compared = results.compare(runs[one.primary], own[one.primary], goal)
   return {"title": title, "backbone": about, "cell": cell, **compared}
-
-
-def _at(
-  spec: features.FeatureSpec, place: tuple[int | None, float | None]
-) -> features.FeatureSpec:
-  """The spec for one layer and noise level; without a level its default."""
-  layer, level = place
-  return features.FeatureSpec(
-    layers=(layer,) if layer is not None else (),
-    noise_levels=(level,) if level is not None else (),
-    draws=spec.draws,
-    frames=spec.frames,
-  )
 
 
 def _line(result: dict[str, Any]) -> str:

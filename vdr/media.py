@@ -1,5 +1,6 @@
 """Files of pictures and clips, whole or not at all."""
 
+import math
 import pathlib
 from fractions import Fraction
 
@@ -8,6 +9,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from vdr.runtime import workdir
+
+PALETTE_PIXELS = 250_000  # that colours are chosen from
 
 
 def write_png(path: pathlib.Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -81,8 +84,10 @@ def write_mp4(
 
 def _palette(frames: UInt8[np.ndarray, "t h w 3"]) -> Image.Image:
   """255 colours for the whole clip; the last entry is left for transparency."""
-  # Every third pixel of every third row is enough to know the colours.
-  pixels = frames[:, ::3, ::3].reshape(1, -1, 3)
+  # Every third pixel of every third row is enough to know the colours, and of
+  # large clips fewer.
+  step = max(3, math.isqrt(frames.size // 3 // PALETTE_PIXELS))
+  pixels = frames[:, ::step, ::step].reshape(1, -1, 3)
   return Image.fromarray(pixels).quantize(
     255, method=Image.Quantize.MEDIANCUT, kmeans=2
   )

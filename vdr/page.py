@@ -105,15 +105,15 @@ def grid(
 
 
 def contact_sheet(
-  rows: Sequence[Sequence[Picture | None]],
+  rows: Sequence[Sequence[np.ndarray | None]],
   row_headings: Sequence[Picture | None],
   column_headings: Sequence[str],
   gap: int = 8,
-) -> Picture:
+) -> UInt8[np.ndarray, "*t h w 3"]:
   """Rows of pictures with a heading before each and one over each column.
 
   Args:
-    rows: the pictures; None leaves a place empty.
+    rows: the pictures, or clips; None leaves a place empty.
     row_headings: of the rows, for instance `text_block`s.
     column_headings: of the columns, "" for none.
     gap: pixels between everything.
@@ -121,11 +121,19 @@ def contact_sheet(
   heads = []
   for j, text in enumerate(column_headings):
     cells = [row[j] for row in rows if j < len(row)]
-    widths = [cell.shape[1] for cell in cells if cell is not None]
+    widths = [cell.shape[-2] for cell in cells if cell is not None]
     width = max(widths, default=1)
     heads.append(text_block(width, [(text, HEADING_PX, FAINT_INK)], 2, 1))
   body = zip(row_headings, rows, strict=True)
   return grid([[None, *heads], *([head, *row] for head, row in body)], gap)
+
+
+def titled(
+  sheet: UInt8[np.ndarray, "*t h w 3"], title: str, note: str = "", gap: int = 8
+) -> UInt8[np.ndarray, "*t h2 w 3"]:
+  """A picture or a clip under a title and a line that says how to read it."""
+  lines = [(title, 22.0, INK)] + ([(note, 15.0, FAINT_INK)] if note else [])
+  return grid([[text_block(sheet.shape[-2], lines, gap)], [sheet]], gap=0)
 
 
 def _fitting(text: str, face: Font, width: float | int) -> int:

@@ -126,13 +126,32 @@ def compare(
     `gain` (relative, positive is better; see `statistics.Goal`), null where
     there is no value.
   """
-  resampled = statistics.bootstrap(
-    {"new": list(new), "base": list(base)}, NUM_DRAWS, seed
-  )
+  drawn = resample({"new": new, "base": base}, seed)
+  return contrast(drawn, "new", "base", goal)
+
+
+def resample(
+  runs: Mapping[str, Sequence[statistics.Run]], seed: int = 0
+) -> statistics.Resampled:
+  """Any number of backbones, drawn once, to be compared two by two.
+
+  Two of them compare as `compare` has it, whoever else is there.
+
+  Args:
+    runs: of each, see `statistics.bootstrap`.
+    seed: of the draws.
+  """
+  return statistics.bootstrap(runs, NUM_DRAWS, seed)
+
+
+def contrast(
+  drawn: statistics.Resampled, new: str, base: str, goal: statistics.Goal
+) -> dict[str, Any]:
+  """What `compare` gives, of two of those that were drawn together."""
   names = (*ENDS, "p_value")
   parts = {
-    "difference": resampled.difference("new", "base", LEVEL),
-    "gain": resampled.gain("new", "base", goal, LEVEL),
+    "difference": drawn.difference(new, base, LEVEL),
+    "gain": drawn.gain(new, base, goal, LEVEL),
   }
   return to_plain(
     {

@@ -9,6 +9,7 @@ JOBS = {
   "latents": "encode a data set once, so that training need not",
   "train": "train a diffusion model on clips, images or both",
   "evaluate": "fit probes on frozen features and score them",
+  "report": "compare both models: tables, figures, one page",
   "sample": "draw clips or images from a trained diffusion model",
   "extract": "write the frozen features of every clip of a source",
   "compile": "prove that a training run fits a TPU slice, without one",
@@ -37,6 +38,8 @@ def module(job: str) -> types.ModuleType:
       from vdr import train as verb
     case "evaluate":
       from vdr import evaluate as verb
+    case "report":
+      from vdr import report as verb
     case "sample":
       from vdr import sample as verb
     case "extract":

@@ -17,6 +17,7 @@ def evaluate() -> ConfigDict:
       frames="auto",  # what a feature frame is: auto | clip | every | latent
       # Beside every score, each with probes of its own.
       controls=("random", "latents", "frozen", "blind"),  # of vdr/controls.py
+      num_shown=8,  # test clips that predictions are drawn of; 0: no pictures
       splits=dict(  # of the source
         train="train",  # probes are fitted to it
         select="select",  # hyper-parameters and cells are chosen on it

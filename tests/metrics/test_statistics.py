@@ -174,6 +174,36 @@ def test_seeds_add_the_variance_of_their_mean():
     assert error == pytest.approx(expected, rel=0.05)
 
 
+def test_runs_of_one_seed_are_drawn_together():
+  rng = np.random.default_rng(0)
+  values = rng.normal(size=(3, 2, 40)) + rng.normal(size=(3, 1, 1))
+  nested = [[means(row) for row in several] for several in values]
+  averaged = [means(several.mean(axis=0)) for several in values]
+  together = statistics.bootstrap({"a": nested}, 500)
+  mean = statistics.bootstrap({"a": averaged}, 500)
+  for name in ("scores", "draws", "without_clip", "without_seed"):
+    np.testing.assert_allclose(getattr(together, name), getattr(mean, name))
+
+
+def test_backbones_may_have_different_numbers_of_seeds():
+  rng = np.random.default_rng(0)
+  clips = rng.normal(size=40)
+  few, many = rng.normal(size=2), rng.normal(size=5)
+  runs = {
+    "few": [means(clips + luck) for luck in few],
+    "many": [means(clips + luck) for luck in many],
+  }
+  drawn = statistics.bootstrap(runs, 20_000)
+  apart = drawn.difference("few", "many")
+  assert apart.value == pytest.approx(few.mean() - many.mean())
+  # Clips cancel out; seeds of both add up, drawn independently.
+  expected = np.sqrt(few.var(ddof=1) / 2 + many.var(ddof=1) / 5)
+  assert apart.error == pytest.approx(expected, rel=0.05)
+  assert drawn.without_seed.shape == (2 + 5, 2)
+  alone = statistics.bootstrap({"few": runs["few"]}, 20_000).score("few")
+  assert drawn.score("few").error == pytest.approx(alone.error, rel=0.05)
+
+
 def test_skipped_clips_change_nothing_but_the_draws():
   rng = np.random.default_rng(0)
   values = rng.normal(size=30)
@@ -218,7 +248,8 @@ def test_runs_that_do_not_fit_are_refused():
   root = Ratio(one.numerator, one.denominator, Final.ROOT)
   for runs in (
     {"a": [one], "b": [two]},
-    {"a": [one, one], "b": [one]},
+    {"a": [[one, one], [one]]},
+    {"a": [[]]},
     {"a": [one], "b": [root]},
     {"a": []},
     {},

@@ -8,8 +8,8 @@ import pytest
 
 from tests.probes import clips
 from vdr.models import functional
+from vdr.probes import dense, heads, places, readout, recurrent, tracking
 from vdr.probes import head as head_lib
-from vdr.probes import places, readout
 from vdr.runtime import errors
 
 
@@ -136,3 +136,97 @@ class TestErrors:
       functional.skeleton(
         lambda rngs: readout.Readout(clips.sizes(), (24, 6), rngs)
       )
+
+
+def reads(p, x, query, place, weights):
+  """What a readout of one head takes home, given its weights; float64.
+
+  Args:
+    p: its parameters, plain.
+    x: prepared features [b t h w d].
+    query: [b q p] or [q p].
+    place: embeddings of the tokens [n d].
+    weights: [b q t h w].
+  """
+  b, *_, d = x.shape
+  tokens = np.asarray(x, np.float64).reshape(b, -1, d) * p["tokens"]["scale"]
+  tokens = tokens + p["tokens"]["bias"] + place
+  value = tokens @ p["value"]["kernel"][:, 0] + p["value"]["bias"][0]
+  taken = weights.reshape(*weights.shape[:2], -1) @ value
+  z = query + taken @ p["out"]["kernel"][0] + p["out"]["bias"]
+  centred = z - z.mean(-1, keepdims=True)
+  normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+  normed = normed * p["norm"]["scale"] + p["norm"]["bias"]
+  return z + clips.mlp(p["mlp"], normed)
+
+
+ONE = clips.sizes(num_heads=1)
+HEADS = {
+  "attentive": heads.Attentive(3, ONE),
+  "pose": heads.Pose(ONE),
+  "dense": dense.Dense(ONE, (0, 2, 4), 4, 6, (1, 2, 3)),
+  "points": tracking.Track(ONE, tracking.Targets("points", 2, 3, 10), 2),
+  "boxes": tracking.Track(ONE, tracking.Targets("boxes", 4, 3, 10), 5),
+}
+
+
+class TestAttention:
+  @pytest.mark.parametrize("form", ["auto", "pooled", "projected"])
+  @pytest.mark.parametrize("name", list(HEADS))
+  def test_values_weighted_by_it_are_the_head_s_answer(self, name, form):
+    sizes = dataclasses.replace(ONE, form=form)
+    head = dataclasses.replace(HEADS[name], sizes=sizes)
+    own, x = clips.params(head), head.prepare(clips.features())
+    inputs = {}
+    if name in ("points", "boxes"):
+      shape = (2, 4, head.targets.query_dim)
+      rng = np.random.default_rng(3)
+      inputs["query"] = jnp.asarray(rng.uniform(size=shape), jnp.float32)
+    run = jax.jit(lambda *args: readout.attention(head, *args))
+    weights = np.asarray(run(own, x, inputs), np.float64)
+    module = functional.bind(lambda r: head.build(clips.SHAPE, r), own)
+    query = np.asarray(module.queries(inputs), np.float64)
+    assert weights.shape == (2, query.shape[-2], *clips.SHAPE[:3])
+    np.testing.assert_allclose(weights.sum((2, 3, 4)), 1, rtol=1e-5)
+    p = clips.plain(own["attentive"] if name == "pose" else own)
+    z = reads(p["readout"], x, query, table(p["readout"]), weights)
+    y = np.tensordot(z, p["out"]["kernel"], 1) + p["out"]["bias"]
+    outputs = jax.jit(head.apply)(own, x, inputs)
+    if name == "attentive":
+      found, y = outputs["logits"], y[:, 0]
+    elif name == "pose":
+      found, y = outputs["pose"], (heads.IDENTITY + y[:, 0]).reshape(-1, 3, 4)
+    elif name == "dense":
+      found = outputs["map"]
+      y = dense.from_patches(head, jnp.asarray(y, jnp.float32))
+    else:
+      y = y.reshape(2, 4, -1, 4)[:, :, : clips.NUM_FRAMES]
+      found = outputs["boxes_yxyx"] if name == "boxes" else outputs["visible"]
+      y = y if name == "boxes" else y[..., 2]
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4)
+
+  def test_of_several_heads_it_is_the_mean(self):
+    own, x = params(), clips.features()
+    query = clips.normal(5, 8, seed=3)
+    each = []
+    for form in ("pooled", "projected"):
+      module = functional.bind(make(clips.sizes(form=form)), own)
+      each.append(module.weights(head_lib.tokens(x), query))
+    assert each[0].shape == (2, 5, 2, clips.NUM_TOKENS)
+    np.testing.assert_allclose(*each, atol=1e-5)
+    head = heads.Attentive(3, clips.sizes())
+    whole = clips.params(head)
+    module = functional.bind(lambda r: head.build(clips.SHAPE, r), whole)
+    prepared = head.prepare(x)
+    weights = module.readout.weights(prepared, module.queries({}))
+    assert float(jnp.std(weights, axis=2).max()) > 1e-3  # the two differ
+    found = readout.attention(head, whole, prepared, {})
+    expected = np.asarray(weights).mean(2).reshape(found.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+  def test_heads_that_do_not_read_so_have_none(self):
+    head = recurrent.Recurrent(
+      ONE, tracking.Targets("points", 2, 3, 10), num_layers=1, mlp_width=8
+    )
+    x = head.prepare(clips.features())
+    assert readout.attention(head, clips.params(head), x, {}) is None

@@ -70,7 +70,7 @@ class Loader(Iterator[Batch]):
     """Opens the sources and reads one clip of each to learn the shapes.
 
     Args:
-      cfg: of `configs/base.py:loader`.
+      cfg: of `configs/fields/data.py:loader`.
       seed: 0 to 2³² - 1; decides every order and every crop.
       num_workers: worker processes; 0: threads of this process (for notebooks
         and tests); -1: one process for each usable core.

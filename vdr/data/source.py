@@ -46,7 +46,7 @@ class Source(Protocol):
 
 
 def open_source(cfg: ml_collections.ConfigDict) -> Source:
-  """Opens the source that a `configs/base.py:source` config describes.
+  """Opens the source that a `configs/fields/data.py:source` config describes.
 
   Raises:
     UserError: the kind is unknown, or the source can't be opened.

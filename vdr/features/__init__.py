@@ -11,7 +11,14 @@
     found[8, 0.1]  # float32 [b t' h' w' d]
 """
 
-from vdr.features.backbone import KINDS, Backbone, build
+from vdr.features.backbone import KINDS, RANDOM_GATES, Backbone, build
 from vdr.features.spec import FeatureSpec, Levels
 
-__all__ = ["KINDS", "Backbone", "FeatureSpec", "Levels", "build"]
+__all__ = [
+  "KINDS",
+  "RANDOM_GATES",
+  "Backbone",
+  "FeatureSpec",
+  "Levels",
+  "build",
+]

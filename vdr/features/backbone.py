@@ -204,13 +204,20 @@ class Backbone:
     return spans if fps is None else spans / fps
 
 
-def build(kind: str, model: trained.Trained, seed: int = 0) -> Backbone:
+def build(
+  kind: str,
+  model: trained.Trained,
+  seed: int = 0,
+  gates: float = RANDOM_GATES,
+) -> Backbone:
   """The backbone of a trained model, or a control for it.
 
   Args:
     kind: one of `KINDS`.
     model: from `trained.load`; controls take its sizes and its tokenizer.
     seed: of the parameters of kind "random".
+    gates: of kind "random": the scale that the gates of its blocks are drawn
+      with; with 0, as at the start of training, no block does anything.
 
   Raises:
     UserError: the kind is unknown.
@@ -237,17 +244,21 @@ def build(kind: str, model: trained.Trained, seed: int = 0) -> Backbone:
       networks.freeze(model.model), cfg, schedule, isolated=kind == "isolated"
     )
     if kind == "random":
-      params["model"] = _random_params(network.model, jax.random.key(seed))
-      about |= {"seed": seed, "hash": fingerprint.of(params["model"])}
+      key = jax.random.key(seed)
+      params["model"] = _random_params(network.model, key, gates)
+      about |= {"seed": seed, "gate_scale": gates}
+      about["hash"] = fingerprint.of(params["model"])
     else:
       params["model"] = model.params
       about |= {key: meta[key] for key in ("hash", "step", "which")}
   return Backbone(network, params, about)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _random_params(cfg: networks.Frozen, key: Key[Array, ""]) -> PyTree:
-  return dit.init(cfg, key, gate_scale=RANDOM_GATES)
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _random_params(
+  cfg: networks.Frozen, key: Key[Array, ""], gates: float
+) -> PyTree:
+  return dit.init(cfg, key, gate_scale=gates)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -13,16 +13,21 @@ from the rows of its `Ratio`. Probes fitted from several seeds are drawn, too.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64, UInt16
 from scipy import special
 
 from vdr.metrics import accumulators
 
 # Draws are made in pieces of so many numbers, to bound memory.
 PIECE = 2_000_000
+# Up to so many numbers are kept: all scores of a test set have the same draws.
+KEPT = 30_000_000
+
+# One seed's: a score, or several whose mean counts.
+Run = accumulators.Ratio | Sequence[accumulators.Ratio]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Resampled:
     # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
     near = 1e-12 * np.abs(self.scores).max()
     bias = _normal_score(draws, value, near)
-    curve = _acceleration(of(self.without_clip), of(self.without_seed))
+    curve = _acceleration(near, of(self.without_clip), of(self.without_seed))
     shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
     low, high = np.quantile(draws, ends)
@@ -168,20 +173,22 @@ class Resampled:
 
 
 def bootstrap(
-  runs: Mapping[str, Sequence[accumulators.Ratio]],
+  runs: Mapping[str, Sequence[Run]],
   num_draws: int = 10_000,
   seed: int = 0,
 ) -> Resampled:
   """Scores of backbones on clips and seeds drawn with replacement.
 
-  Clips and seeds are drawn independently of each other, the same for all
-  backbones; with crossed data that errs on the safe side (Owen, "The pigeonhole
-  bootstrap", 2007). Of s seeds s - 1 are drawn, which makes their variance
-  unbiased (Rao & Wu 1988); still, two or three seeds say little about seeds.
+  Clips and seeds are drawn independently of each other, the same clips for all
+  backbones, and the same seeds for those with as many; with crossed data that
+  errs on the safe side (Owen, "The pigeonhole bootstrap", 2007). Of s seeds
+  s - 1 are drawn, which makes their variance unbiased (Rao & Wu 1988); still,
+  two or three seeds say little about seeds.
 
   Args:
     runs: for each backbone the same score of its runs, one for each seed; all
-      have the same clips in the same order, and the same number of seeds.
+      have the same clips in the same order. Several runs in place of one, as of
+      probes on one pretrained network, are drawn together: their mean counts.
     num_draws: how many times.
     seed: of the draws.
 
@@ -191,30 +198,30 @@ def bootstrap(
   Raises:
     ValueError: the runs don't fit each other.
   """
-  numerator, denominator, final = _stack(runs)
-  n, b, s, k = numerator.shape
+  tables, final = _tables(runs)
+  n, sizes = len(tables[0]), sorted({table.shape[2] for table in tables})
   score = functools.partial(_scores, final=final)
-  parts = np.stack([numerator, denominator], axis=1).reshape(n, -1)
-  rng, draws = np.random.default_rng(seed), []
+  make = _kept_pieces if n * num_draws <= KEPT else _pieces
+  draws = []
   with np.errstate(invalid="ignore"):
-    for start in range(0, num_draws, max(PIECE // n, 1)):
-      rows = min(max(PIECE // n, 1), num_draws - start)
-      sums = (_draw(rng, rows, n, n) @ parts).reshape(rows, 2, b, s, k)
-      by_seed = score(sums[:, 0], sums[:, 1])
-      seeds = _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1)
-      draws.append((by_seed * seeds[:, None]).sum(axis=-1))
-    total, weight = numerator.sum(axis=0), denominator.sum(axis=0)
-    by_seed = score(total, weight)
-    # A difference of nearly equal weights may be less than 0 by rounding.
-    left = np.maximum(weight - denominator, 0.0)
-    without_clip = score(total - numerator, left).mean(axis=-1)
-  rest = by_seed.sum(axis=-1)[:, None] - by_seed
+    for counts, seeds in make(n, tuple(sizes), num_draws, seed):
+      clips = counts.astype(np.float64)
+      drawn = [
+        (clips @ table.reshape(n, -1)).reshape(-1, *table.shape[1:])
+        for table in tables
+      ]
+      draws.append([(score(d) * seeds[d.shape[2]]).sum(axis=-1) for d in drawn])
+    by_seed = [score(table.sum(axis=0)) for table in tables]
+    without_clip = [
+      score(_left(table.sum(axis=0) - table)).mean(axis=-1) for table in tables
+    ]
+  scores = np.array([s.mean() for s in by_seed])
   return Resampled(
     names=tuple(runs),
-    scores=by_seed.mean(axis=-1),
-    draws=np.concatenate(draws),
-    without_clip=without_clip,
-    without_seed=(rest / max(s - 1, 1)).T[: s if s > 1 else 0],
+    scores=scores,
+    draws=np.concatenate(draws, axis=1).T,
+    without_clip=np.stack(without_clip, axis=1),
+    without_seed=np.concatenate([_without(by_seed, s) for s in sizes]),
   )
 
 
@@ -238,53 +245,95 @@ def holm(p_values: Float[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
   return corrected
 
 
-def _stack(
-  runs: Mapping[str, Sequence[accumulators.Ratio]],
-) -> tuple[np.ndarray, np.ndarray, accumulators.Final]:
-  """Numerators and denominators [clips, backbones, seeds, parts]."""
-  ratios = [ratio for several in runs.values() for ratio in several]
+def _tables(
+  runs: Mapping[str, Sequence[Run]],
+) -> tuple[list[Float64[np.ndarray, "n 2 _s _i _k"]], accumulators.Final]:
+  """Of each backbone [clips, numerator and denominator, seeds, runs, parts]."""
+  nested = [
+    [[run] if isinstance(run, accumulators.Ratio) else list(run) for run in one]
+    for one in runs.values()
+  ]
+  ratios = [ratio for one in nested for several in one for ratio in several]
   shapes = {ratio.numerator.shape for ratio in ratios}
-  seeds = {len(several) for several in runs.values()}
   finals = {ratio.final for ratio in ratios}
-  if max(len(shapes), len(seeds), len(finals)) != 1 or not ratios:
+  counts = [{len(several) for several in one} for one in nested]
+  even = all(len(c) == 1 and 0 not in c for c in counts)
+  if max(len(shapes), len(finals)) != 1 or not even:
     raise ValueError(
-      "runs must be of one score with the same clips and number of seeds, not "
-      f"shapes {sorted(shapes)} and {sorted(seeds)} seeds"
+      "runs must be of one score on the same clips, as many for each seed, not"
+      f" of shapes {sorted(shapes)} and {[[len(s) for s in o] for o in nested]}"
+      " runs"
     )
   n = ratios[0].num_clips
   if not n:
     raise ValueError("there are no clips")
-  shape = (len(runs), seeds.pop(), n, -1)
-  numerator, denominator = (
-    np.moveaxis(np.stack(rows).reshape(shape), 2, 0)
-    for rows in (
-      [ratio.numerator for ratio in ratios],
-      [ratio.denominator for ratio in ratios],
-    )
-  )
-  return numerator, denominator, finals.pop()
+  tables = [
+    np.stack(
+      [[[r.numerator, r.denominator] for r in several] for several in one]
+    ).reshape(len(one), len(one[0]), 2, n, -1)
+    for one in nested
+  ]
+  ordered = [np.moveaxis(t, (3, 2), (0, 1)) for t in tables]
+  return [np.ascontiguousarray(t) for t in ordered], finals.pop()
+
+
+def _left(parts: np.ndarray) -> np.ndarray:
+  """Sums without one clip: no weight is less than 0, but for rounding."""
+  return np.stack([parts[:, 0], np.maximum(parts[:, 1], 0.0)], axis=1)
+
+
+def _without(
+  by_seed: Sequence[Float64[np.ndarray, " _s"]], size: int
+) -> Float64[np.ndarray, "_r b"]:
+  """Scores with each seed left out once, of the backbones with `size` seeds."""
+  rows = np.tile([s.mean() for s in by_seed], (size if size > 1 else 0, 1))
+  for index, scores in enumerate(by_seed):
+    if len(rows) and len(scores) == size:
+      rows[:, index] = (scores.sum() - scores) / (size - 1)
+  return rows
 
 
 def _scores(
-  numerator: Float64[np.ndarray, "*r k"],
-  denominator: Float64[np.ndarray, "*r k"],
+  sums: Float64[np.ndarray, "r 2 s i k"] | Float64[np.ndarray, "2 s i k"],
   final: accumulators.Final,
 ) -> Float64[np.ndarray, "*r"]:
-  """Scores from sums: the mean over parts that have a weight."""
+  """Scores by seed from sums: means over parts with a weight, and over runs."""
+  numerator, denominator = np.moveaxis(sums, -4, 0)
   weighed = denominator > 0
   parts = accumulators.finish(numerator, denominator, final)
   total = np.where(weighed, parts, 0.0).sum(axis=-1)
   count = weighed.sum(axis=-1)
-  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  scores = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  return scores.mean(axis=-1)
+
+
+def _pieces(
+  n: int, sizes: tuple[int, ...], num_draws: int, seed: int
+) -> Iterator[tuple[UInt16[np.ndarray, "r n"], dict[int, np.ndarray]]]:
+  """How often clips are drawn, and what seeds weigh by their number."""
+  rng = np.random.default_rng(seed)
+  for start in range(0, num_draws, max(PIECE // n, 1)):
+    rows = min(max(PIECE // n, 1), num_draws - start)
+    clips = _draw(rng, rows, n, n).astype(np.uint16)
+    yield (
+      clips,
+      {s: _draw(rng, rows, s, max(s - 1, 1)) / max(s - 1, 1) for s in sizes},
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_pieces(
+  n: int, sizes: tuple[int, ...], num_draws: int, seed: int
+) -> tuple:
+  return tuple(_pieces(n, sizes, num_draws, seed))
 
 
 def _draw(
   rng: np.random.Generator, rows: int, n: int, size: int
-) -> Float64[np.ndarray, "rows n"]:
+) -> Int64[np.ndarray, "rows n"]:
   """How often each of n was drawn, `size` times with replacement, per row."""
   drawn = rng.integers(0, n, (rows, size)) + n * np.arange(rows)[:, None]
-  counts = np.bincount(drawn.ravel(), minlength=rows * n)
-  return counts.reshape(rows, n).astype(np.float64)
+  return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
 def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
@@ -295,7 +344,7 @@ def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
   return float(special.ndtri(np.clip(below, edge, 1 - edge)))
 
 
-def _acceleration(*left_out: np.ndarray) -> float:
+def _acceleration(near: float, *left_out: np.ndarray) -> float:
   """How the standard error changes with the value, from jackknifes.
 
   With several factors, here clips and seeds, their influences are pooled as for
@@ -305,7 +354,9 @@ def _acceleration(*left_out: np.ndarray) -> float:
   for scores in left_out:
     scores = scores[np.isfinite(scores)]
     if len(scores) > 1:
-      influence = (len(scores) - 1) * (scores.mean() - scores) / len(scores)
+      moved = scores.mean() - scores
+      moved = np.where(np.abs(moved) <= near, 0.0, moved)  # rounding
+      influence = (len(scores) - 1) * moved / len(scores)
       cubes += float((influence**3).sum())
       squares += float((influence**2).sum())
   return cubes / (6 * squares**1.5) if squares > 0 else 0.0

@@ -47,7 +47,16 @@ def bind(make: Make[Module], params: Params) -> Module:
   Raises:
     UserError: the parameters are those of another architecture.
   """
-  graph, shapes = skeleton(make)
+  return fill(skeleton(make), params)
+
+
+def fill(bones: tuple[Any, Params], params: Params) -> Any:
+  """The module of a skeleton with these parameters in it.
+
+  Raises:
+    UserError: the parameters are those of another architecture.
+  """
+  graph, shapes = bones
   expected, found = _shapes(shapes), _shapes(params)
   for path in sorted(expected.keys() | found.keys()):
     if expected.get(path) != found.get(path):

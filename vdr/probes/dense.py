@@ -111,14 +111,17 @@ class _Dense(nnx.Module):
     self.readout = readout.Readout(head.sizes, shape, rngs)
     self.out = readout.dense((width,), (*head.patch, head.channels), rngs)
 
-  def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
+  def queries(self, inputs: head_lib.Inputs) -> Float[Array, "q p"]:
+    """What the readout is asked: a query for each patch."""
     query = self.query[...]
     if self.query_place is not None:
       query = query + self.query_place(jnp.asarray(_places(self.head)))
     index = inputs.get(PATCH_INDEX)
-    if index is not None:
-      query = query[index]
-    y = self.out(self.readout(x, query))
+    return query if index is None else query[index]
+
+  def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
+    index = inputs.get(PATCH_INDEX)
+    y = self.out(self.readout(x, self.queries(inputs)))
     y = self.head.mean + self.head.std * y
     return {"map": y if index is not None else from_patches(self.head, y)}
 

@@ -10,6 +10,7 @@ parameters are a nested dict, so that the engine stacks any number of them.
 
 import abc
 import dataclasses
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -74,11 +75,15 @@ class Head(abc.ABC):
       prepared: what `prepare` gives.
       inputs: queries, and anything else, by name.
     """
-    shape = prepared.shape[1:]
-    module = functional.bind(lambda rngs: self.build(shape, rngs), params)
+    module = functional.fill(_skeleton(self, prepared.shape[1:]), params)
     return module(prepared, inputs)
 
   def num_params(self, shape: tuple[int, ...]) -> int:
     """Number of parameters for prepared features of this shape."""
-    _, shapes = functional.skeleton(lambda rngs: self.build(shape, rngs))
-    return functional.count(shapes)
+    return functional.count(_skeleton(self, shape)[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _skeleton(head: Head, shape: tuple[int, ...]) -> tuple[Any, Params]:
+  """A head's module without numbers: tracing it takes longer than using it."""
+  return functional.skeleton(lambda rngs: head.build(shape, rngs))

@@ -62,8 +62,13 @@ class _Attentive(nnx.Module):
     self.readout = readout.Readout(head.sizes, shape, rngs)
     self.out = readout.dense((width,), (head.num_outputs,), rngs)
 
+  def queries(self, inputs: head_lib.Inputs) -> Float[Array, "q p"]:
+    """What the readout is asked."""
+    return self.query[...]
+
   def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
-    return {"logits": self.out(self.readout(x, self.query[...])[:, 0])}
+    read = self.readout(x, self.queries(inputs))
+    return {"logits": self.out(read[:, 0])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +104,14 @@ class _Pose(nnx.Module):
   def __init__(self, head: Pose, shape: tuple[int, ...], rngs: nnx.Rngs):
     self.mean, self.std = head.mean, head.std
     self.attentive = _Attentive(Attentive(12, head.sizes), shape, rngs)
+
+  @property
+  def readout(self) -> readout.Readout:
+    return self.attentive.readout
+
+  def queries(self, inputs: head_lib.Inputs) -> Float[Array, "q p"]:
+    """What the readout is asked."""
+    return self.attentive.queries(inputs)
 
   def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
     y = self.attentive(x, inputs)["logits"]

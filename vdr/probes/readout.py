@@ -33,7 +33,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vdr.models import layers
+from vdr.models import functional, layers
+from vdr.probes import head as head_lib
 from vdr.probes import places
 from vdr.runtime import errors
 
@@ -208,42 +209,90 @@ class Readout(nnx.Module):
     z = query + self.out(attend(x, split))
     return z + self.mlp(self.norm(z))
 
-  def _pooled(self, x, query):
-    table = jnp.asarray(self.tokens.table())
+  def weights(
+    self, x: Float[Array, "b t h w d"], query: Float[Array, "*b q p"]
+  ) -> Float[Array, "b q a n"]:
+    """What the readout gives each token, by head; adds up to 1 over tokens."""
+    x = x.reshape(x.shape[0], -1, x.shape[-1])
+    split = query.reshape(*query.shape[:-1], self.sizes.num_heads, -1)
+    if pools(self.sizes, query.shape[-2], x.shape[-1]):
+      return self._weights_of_tokens(x, split)
+    return jnp.swapaxes(self._weights_of_keys(x, split), 1, 2)
+
+  def _weights_of_tokens(self, x, query):
     raw = jnp.einsum("...qac,dac->...qad", query, self.key.kernel[...])
     raw = raw / self.sizes.head_dim**0.5
     scored = raw * layers.lead(self.tokens.scale[...], raw.ndim)
     shift = jnp.einsum("...qad,sd->...qas", raw, self.tokens.place[...])
-    shift = jnp.einsum("...qas,ns->...qan", shift, table)
+    shift = jnp.einsum("...qas,ns->...qan", shift, self.tokens.table())
     if query.ndim == 3:
       logits = jnp.einsum("qad,bnd->bqan", scored, x) + shift[None]
     else:
       logits = jnp.einsum("bqad,bnd->bqan", scored, x) + shift
-    weights = jax.nn.softmax(logits, axis=-1)
+    return jax.nn.softmax(logits, axis=-1)
+
+  def _pooled(self, x, query):
+    weights = self._weights_of_tokens(x, query)
     pooled = jnp.einsum("bqan,bnd->bqad", weights, x)
     pooled = pooled * layers.lead(self.tokens.scale[...], pooled.ndim)
     pooled = pooled + layers.lead(self.tokens.bias[...], pooled.ndim)
-    share = jnp.einsum("bqan,ns->bqas", weights, table)
+    share = jnp.einsum("bqan,ns->bqas", weights, self.tokens.table())
     pooled = pooled + jnp.einsum("bqas,sd->bqad", share, self.tokens.place[...])
     value = jnp.einsum("bqad,dac->bqac", pooled, self.value.kernel[...])
     return value + bias_of(self.value)[None, None]
 
-  def _projected(self, x, query):
-    place = self.tokens.embeddings()
-    scale, bias = self.tokens.scale[...][:, None, None], self.tokens.bias[...]
-    key, value = self.key.kernel[...], self.value.kernel[...]
-    k = jnp.einsum("bnd,dac->bnac", x, scale * key)
-    k = k + jnp.einsum("nd,dac->nac", place, key)[None]
-    v = jnp.einsum("bnd,dac->bnac", x, scale * value)
-    shift = jnp.einsum("nd,dac->nac", place + bias[None], value)
-    v = v + shift[None] + bias_of(self.value)[None, None]
+  def _weights_of_keys(self, x, query):
+    key = self.key.kernel[...]
+    k = jnp.einsum(
+      "bnd,dac->bnac", x, self.tokens.scale[...][:, None, None] * key
+    )
+    k = k + jnp.einsum("nd,dac->nac", self.tokens.embeddings(), key)[None]
     query = query / self.sizes.head_dim**0.5
     if query.ndim == 3:
       logits = jnp.einsum("qac,bnac->baqn", query, k)
     else:
       logits = jnp.einsum("bqac,bnac->baqn", query, k)
-    weights = jax.nn.softmax(logits, axis=-1)
+    return jax.nn.softmax(logits, axis=-1)
+
+  def _projected(self, x, query):
+    weights = self._weights_of_keys(x, query)
+    scale, bias = self.tokens.scale[...][:, None, None], self.tokens.bias[...]
+    value = self.value.kernel[...]
+    v = jnp.einsum("bnd,dac->bnac", x, scale * value)
+    place = self.tokens.embeddings() + bias[None]
+    shift = jnp.einsum("nd,dac->nac", place, value)
+    v = v + shift[None] + bias_of(self.value)[None, None]
     return jnp.einsum("baqn,bnac->bqac", weights, v)
+
+
+def attention(
+  head: head_lib.Head,
+  params: head_lib.Params,
+  prepared: Float[Array, "b t h w d"],
+  inputs: head_lib.Inputs,
+) -> Float[Array, "b q t h w"] | None:
+  """Where a fitted head looks: its weights of tokens, a mean over its heads.
+
+  Those that `head.apply` reads out with. They add up to 1 for each query.
+
+  Args:
+    head: attentive, pose, dense or one-shot tracking.
+    params: of one member.
+    prepared: what `head.prepare` gives.
+    inputs: as in `head.apply`.
+
+  Returns:
+    The weights of the head's queries in its own order: one; of maps each
+    patch's, of tracks each object's for every tile. None for heads that do not
+    read so: the linear and the recurrent one.
+  """
+  shape = prepared.shape[1:]
+  module = functional.bind(lambda rngs: head.build(shape, rngs), params)
+  if not hasattr(module, "queries"):
+    return None
+  weights = module.readout.weights(prepared, module.queries(inputs))
+  weights = jnp.mean(weights, axis=2)
+  return weights.reshape(*weights.shape[:2], *shape[:3])
 
 
 def pools(sizes: Sizes, num_queries: int, token_width: int) -> bool:

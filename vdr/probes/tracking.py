@@ -152,12 +152,18 @@ class _Track(nnx.Module):
       (width,), (head.tile_frames, numbers), rngs, kernel=targets.last_kernel
     )
 
+  def queries(self, inputs: head_lib.Inputs) -> Float[Array, "b q p"]:
+    """What the readout is asked: of each object a query for every tile."""
+    given = inputs[QUERY]
+    b, n = given.shape[:2]
+    query = self.embed(given)[:, :, None] + self.tiles[...][None, None]
+    return self.query(query.reshape(b, n * self.head.num_tiles, -1))
+
   def __call__(self, x: Float[Array, "b t h w d"], inputs: head_lib.Inputs):
     head, given = self.head, inputs[QUERY]
     b, n = given.shape[:2]
-    query = self.embed(given)[:, :, None] + self.tiles[...][None, None]
-    query = self.query(query.reshape(b, n * head.num_tiles, -1))
-    y = self.out(self.readout(x, query))  # [b (n tiles) frames numbers]
+    # [b (n tiles) frames numbers]
+    y = self.out(self.readout(x, self.queries(inputs)))
     y = y.reshape(b, n, -1, y.shape[-1])[:, :, : head.sizes.num_frames]
     return outputs(head.targets, y, given)
 

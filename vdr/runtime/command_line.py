@@ -7,6 +7,7 @@ whatever is wrong with them is told in one line that names the mend.
 
 import difflib
 import importlib.util
+import json
 import pathlib
 import re
 import sys
@@ -17,7 +18,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vdr.runtime import errors
+from vdr.runtime import errors, plain_configs
 
 # Config files import `configs.base`, wherever vdr is started from.
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,18 +48,22 @@ def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, str]:
     if not known[name].value:
       raise errors.UserError(f"--{name} is missing; --help shows how to start")
   config = load_config(str(known["config"].value))
-  _override(config, rest)
+  override(config, rest[1:])
   return config, str(known["workdir"].value)
 
 
 def load_config(spec: str) -> ml_collections.ConfigDict:
   """The config that `path/to/file.py[:variant]` names, locked.
 
+  The `config.json` of a work directory is a config, too.
+
   Raises:
     UserError: there is no such file or variant, or the file raises.
   """
   name, colon, variant = spec.partition(":")
   path = pathlib.Path(name)
+  if path.is_file() and path.suffix == ".json" and not colon:
+    return _read_json(path)
   if not path.is_file() or path.suffix != ".py":
     known = sorted(file.name for file in ROOT.glob("configs/[!_]*.py"))
     known = [name for name in known if name != "base.py"]
@@ -89,6 +94,22 @@ def load_config(spec: str) -> ml_collections.ConfigDict:
   return config.lock()
 
 
+def _read_json(path: pathlib.Path) -> ml_collections.ConfigDict:
+  """The config that a work directory was started with."""
+  try:
+    tree = json.loads(path.read_text())
+  except ValueError as error:
+    raise errors.UserError(
+      f"--config={path}: it is no JSON: {error}"
+    ) from error
+  if not isinstance(tree, dict) or not isinstance(tree.get("job"), str):
+    raise errors.UserError(
+      f"--config={path}: it is no config of vdr; work directories have theirs"
+      " in config.json"
+    )
+  return plain_configs.from_json(tree)
+
+
 def _run(path: pathlib.Path, args: list[str]) -> Any:
   """What the `get_config` of a config file returns."""
   spec = importlib.util.spec_from_file_location("vdr_config", path)
@@ -101,10 +122,14 @@ def _run(path: pathlib.Path, args: list[str]) -> Any:
   return module.get_config(*args)
 
 
-def _override(config: ml_collections.ConfigDict, argv: list[str]) -> None:
-  """Sets the fields that `--config.key=value` options name, in place."""
-  before = flatten(config)
-  for arg in argv[1:]:
+def override(config: ml_collections.ConfigDict, options: list[str]) -> None:
+  """Sets the fields that `--config.key=value` options name, in place.
+
+  Raises:
+    UserError: there is no such field, or the value is not of its type.
+  """
+  argv, before = ["vdr", *options], flatten(config)
+  for arg in options:
     option = re.match(r"--?(?:no)?config\.([^=]*)", arg)
     if option:
       _check_option(config, option[1])

@@ -147,12 +147,12 @@ class _LineBar(Bar):
     self._shown = self.done
     elapsed = max(time.monotonic() - self._start, 1e-9)
     rate = (self.done - self._initial) / elapsed
-    time_shown = _duration(elapsed)
+    time_shown = duration(elapsed)
     if self._total:
       count = f"{self.done:,} of {self._total:,} {self._unit}s"
       count += f" ({self.done / self._total:.0%})"
       if self.done < self._total and rate > 0:
-        time_shown = f"{_duration((self._total - self.done) / rate)} left"
+        time_shown = f"{duration((self._total - self.done) / rate)} left"
     else:
       count = f"{self.done:,} {self._unit}s"
     rate_shown = _rate(rate, self._unit)
@@ -167,7 +167,7 @@ def _rate(per_second: float, unit: str) -> str:
   return f"{per_second:,.1f} {unit}s/s"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
   """Hours, minutes and seconds: 1:02:03, or 2:03 under an hour."""
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)

@@ -69,6 +69,29 @@ def claim(
     ) from error
 
 
+def start_shared(
+  workdir: pathlib.Path, config: ml_collections.ConfigDict
+) -> None:
+  """Leaves this config in a directory that several processes may work in.
+
+  What is there of another config stays; who works in it takes (`hold`) the
+  directories in it.
+
+  Raises:
+    UserError: it can't be written, or is not empty and no work directory.
+  """
+  try:
+    _refuse_strangers(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(plain_configs.to_json(config), indent=2, sort_keys=True)
+    write_text(workdir / CONFIG_NAME, text + "\n")
+  except OSError as error:
+    raise errors.UserError(
+      f"--workdir={workdir} can't be used: {error.strerror or error}; choose a"
+      " directory that you may write to"
+    ) from error
+
+
 def _claim_locked(
   path: pathlib.Path,
   config: ml_collections.ConfigDict,
@@ -127,6 +150,31 @@ def _lock(path: pathlib.Path) -> None:
   os.truncate(file, 0)
   os.write(file, f"{os.getpid()}\n".encode())
   _locks[path] = file
+
+
+@contextlib.contextmanager
+def hold(path: pathlib.Path) -> Iterator[bool]:
+  """Takes a directory for this process, unless another one has it.
+
+  Args:
+    path: made if it does not exist.
+
+  Yields:
+    Whether it is this process's now. It is free again after the `with` block,
+    and as soon as the process ends.
+  """
+  path.mkdir(parents=True, exist_ok=True)
+  try:
+    _lock(path)
+  except errors.UserError:
+    yield False
+    return
+  try:
+    yield True
+  finally:
+    file = _locks.pop(path.resolve(), None)
+    if file is not None:
+      os.close(file)
 
 
 @contextlib.contextmanager
