@@ -12,10 +12,11 @@ import tempfile
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Where libtpu is installed only to compile for TPUs that are not there, JAX would
-# look for them, and libtpu complain about that on stderr.
-_tpus = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/*")
-if importlib.util.find_spec("libtpu") and not _tpus:
+# Where libtpu is installed only to compile for TPUs that are not there, JAX
+# would look for them, and libtpu complain about that on stderr.
+if importlib.util.find_spec("libtpu") and not (
+  glob.glob("/dev/accel*") + glob.glob("/dev/vfio/*")
+):
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program that several tests compile, in this process or in one that they
 # start, is compiled once.

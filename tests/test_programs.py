@@ -1,6 +1,7 @@
 """Programs of a config, lowered for the devices of this machine."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from configs import base, video_dit
@@ -30,11 +31,12 @@ def test_it_lowers_with_the_attention_of_a_tpu(name, monkeypatch):
   program, _ = make(name)
   assert "stablehlo" in program.lower().as_text()
   assert chosen and set(chosen) == {"xla"}
-  assert attention.choose(16, "float32") == "plain"  # again that of this CPU
+  # Again that of this CPU.
+  assert attention.choose(16, jnp.dtype("float32")) == "plain"
 
 
 @pytest.mark.parametrize("name", programs.STEPS)
-def test_the_backend_names_the_size_of_the_work(name):
+def test_it_says_how_much_work_it_is(name):
   program, config = make(name)
   clip, image = 5 * 4 * 4, 4 * 4  # tokens
   expected = {

@@ -125,8 +125,8 @@ def test_an_unknown_implementation_names_the_known_ones():
 
 
 def test_a_program_for_another_backend_has_its_implementation():
-  assert attention.choose(512, jnp.bfloat16) == "mapped"
+  assert attention.choose(512, jnp.dtype("bfloat16")) == "mapped"
   with attention.chosen_for("tpu"):
-    assert attention.choose(512, jnp.bfloat16) == "xla"
-    assert attention.choose(16, jnp.float32) == "xla"
-  assert attention.choose(512, jnp.bfloat16) == "mapped"
+    assert attention.choose(512, jnp.dtype("bfloat16")) == "xla"
+    assert attention.choose(16, jnp.dtype("float32")) == "xla"
+  assert attention.choose(512, jnp.dtype("bfloat16")) == "mapped"
