@@ -10,4 +10,5 @@ echo "== format";       ruff format --check .
 echo "== shell";        shellcheck -x launch/*.sh launch/slurm.sbatch .ci/run
 echo "== types";        basedpyright --warnings
 echo "== tests"
-exec python -m pytest "$@"
+# Two processes, as on the smallest machine that CI has; -n 0 runs in this one.
+exec python -m pytest -n 2 "$@"
