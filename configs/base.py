@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.fields.compile import compile_
 from configs.fields.data import data, images
 from configs.fields.data import loader as loader
 from configs.fields.data import source as source
@@ -58,6 +59,8 @@ def default() -> ConfigDict:
       mesh=mesh(),
       checkpoint="",  # path of a run or one of its checkpoints, to read from
       saving=saving(),
+      topology="",  # of the verb compile: a TPU slice, as in v5e:4x4
+      compile=compile_(),
       log=log(),
       study=study(),
       runner=runner(),
@@ -151,7 +154,7 @@ def model() -> ConfigDict:
   """The diffusion transformer (vdr/models/dit.py)."""
   return ConfigDict(
     dict(
-      size="tiny",  # micro | tiny | small | base | walt_284m | walt_1p9b
+      size="tiny",  # micro | mini | tiny | small | base | walt_284m | walt_1p9b
       latent_channels=48,  # of a latent; that of the tokenizer
       patch=1,  # latents of a token's side: 1 | 2 | 4
       # Who attends whom. Windows end with the grid where it is shorter.

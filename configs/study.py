@@ -2,6 +2,8 @@
 
 python -m vdr.main --config=configs/study.py:local --workdir=runs/local
 
+Hardware: two cores of a CPU for the first three variants.
+
 Start it again to go on where it stopped. With --config.dry_run=true it says
 what would run, how long and how large. Variants:
 
@@ -75,18 +77,23 @@ def clips(pretrain, train, select, test):
 
 AT_ONE_PLACE = (
   "evaluate.layers=(3,)",
-  "evaluate.noise_levels=(0.1,)",
+  "evaluate.noise_levels=(0.05,)",
   "evaluate.num_shown=0",
 )
-# As good as 50 steps of DDIM, in a third of the time (vdr/quality.py).
-SAMPLER = ("sampler.method=dpmpp_2m", "sampler.num_steps=16")
 LOCAL = {
   **training("local"),
   **simulated(32),
-  **clips(4096, 1024, 256, 512),
+  **clips(4096, 768, 256, 512),
   "study.title": "local",
+  # 500 steps of it take as long as 350 of `tiny`; so does reading its features.
+  "study.sizes": ("mini",),
+  "train.validate_every_steps": 250,
+  "log.samples_every_steps": 500,
+  "judge.num_steps": 300,
   "study.budgets_percent": (10,),
-  "study.overrides.generation": SAMPLER,
+  # A third of DDIM's 50 steps.
+  "sampler.method": "dpmpp_2m",
+  "sampler.num_steps": 16,
   "study.overrides.budget": (*AT_ONE_PLACE, "evaluate.controls=()"),
   "study.overrides.every_frame": (
     *AT_ONE_PLACE,
@@ -95,7 +102,7 @@ LOCAL = {
   "evaluate.tasks": evaluate_config.TASKS,
   "study.batch_size": 8,  # what a core's caches hold
   "evaluate.layers": (2, 3),
-  "evaluate.noise_levels": (0.02, 0.1, 0.3),
+  "evaluate.noise_levels": (0.05, 0.2, 0.5),
   # Of 1e-3 to 3e-2 the best on `select` for nearly all tasks at 400 steps.
   "probe.learning_rates": (1e-2,),
   "probe.step_mb": 1.0,  # one program serves one cell and many
@@ -157,6 +164,8 @@ VARIANTS = {
     **simulated(64),
     **clips(8192, 2048, 512, 1024),
     "study.title": "cpu_long",
+    "study.sizes": ("tiny",),
+    "judge.num_steps": 600,
     "study.seeds": (0, 1),
     "study.budgets_percent": (10, 50),
   },

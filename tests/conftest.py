@@ -1,6 +1,8 @@
 """What all tests share: checked shapes, strict numerics, fixed examples."""
 
 import atexit
+import glob
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -10,6 +12,12 @@ import tempfile
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Where libtpu is installed only to compile for TPUs that are not there, JAX
+# would look for them, and libtpu complain about that on stderr.
+if importlib.util.find_spec("libtpu") and not (
+  glob.glob("/dev/accel*") + glob.glob("/dev/vfio/*")
+):
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program that several tests compile, in this process or in one that they
 # start, is compiled once.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

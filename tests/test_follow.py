@@ -64,6 +64,20 @@ def test_without_points_there_is_no_error():
   found = follow.summary([tracks])
   assert found["n"] == 0
   assert found["error_px"] is None and found["copy_error_px"] is None
+  assert found["moving"] == {"error_px": None, "copy_error_px": None, "n": 0}
+
+
+def test_points_that_move_are_told_apart():
+  visible = np.ones((1, 9), bool)
+  far, near = (
+    follow.follow(_features(1), _points([(0, 1)], moves), visible, *SIZE)
+    for moves in (2, 0.5)  # a token is 43 px of the raster
+  )
+  found = follow.summary([far, near])
+  assert found["n"] == 2 and found["moving"]["n"] == 1
+  assert found["moving"]["copy_error_px"] == pytest.approx(85.33, abs=0.01)
+  alone = follow.summary([far])
+  assert found["moving"]["error_px"] == pytest.approx(alone["error_px"])
 
 
 def test_a_row_for_each_point_shows_frames_from_first_to_last():

@@ -43,9 +43,13 @@ def test_the_judge_says_what_it_is(config):
 
 
 def test_inception_is_for_frames(config, monkeypatch):
-  monkeypatch.setattr(inception, "load", lambda path: {"a": np.ones(2)})
   monkeypatch.setattr(
-    inception, "features", lambda params, pictures: pictures[:, 0, 0] + 0.0
+    inception, "load", lambda path: {"a": np.ones(2, np.float32)}
+  )
+  monkeypatch.setattr(
+    inception,
+    "features",
+    lambda params, pictures: pictures[:, 0, 0].astype(np.float32),
   )
   cfg = base.override(config, {"generation.inception": "inception.pth"})
   found = judges.open_networks(cfg, is_image=False)

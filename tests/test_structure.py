@@ -31,7 +31,7 @@ ROWS = (
   ("train_step", "generation", "tokenizers"),
   ("controls", "results", "splits", "predictions", "mirrored", "follow"),
   ("judges", "judge_clips"),
-  ("probing",),
+  ("probing", "programs", "compiled"),
   ("validation",),
   ("train", "train_tokenizer", "train_judge", "latents", "extract"),
   ("compile", "sample", "quality", "look"),

@@ -147,11 +147,11 @@ def test_a_killed_run_begins_again_and_comes_to_the_same(tmp_path, monkeypatch):
 def some_clips(labels, valid=True):
   n = len(labels)
   return judge_clips.Clips(
-    np.zeros((n, 2, 8, 8, 3), np.uint8),
-    {"action": np.asarray(labels, np.int32)},
-    np.full((n, 2, 4), 0.5, np.float32),
-    np.full((n, 2), valid),
-    np.ones((n, 2, 4, 4), np.float32),
+    jnp.zeros((n, 2, 8, 8, 3), jnp.uint8),
+    {"action": jnp.asarray(labels, jnp.int32)},
+    jnp.full((n, 2, 4), 0.5),
+    jnp.full((n, 2), valid),
+    jnp.ones((n, 2, 4, 4)),
   )
 
 

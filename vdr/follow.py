@@ -9,11 +9,13 @@ from vdr import page, panels, strips
 from vdr.metrics import similarity
 
 RASTER_PX = 256.0  # of errors, as TAP-Vid has it
+MOVED_PX = 32.0  # of the raster: what a point moves at least that moves
 NOTE = (
   f"Mean distance on a raster of {RASTER_PX:.0f} between where a point of frame"
   " 0 is in the last frame and the place with the most similar feature (cosine,"
   " bilinear between tokens); copy: it stays where it was. Features of latent"
-  " frame k are those of frames 4k-3 to 4k and count for frame 4k."
+  " frame k are those of frames 4k-3 to 4k and count for frame 4k. Moving:"
+  f" points that move by {MOVED_PX:.0f} or more."
 )
 CAPTION = (
   "Cosine of the features of all places with that of a point of frame 0, yellow"
@@ -68,15 +70,18 @@ def follow(
 
 
 def summary(tracks: list[Tracks]) -> dict[str, Any]:
-  """The means over all points of all clips, None if there is no point."""
+  """The means over all points of all clips, None where there is no point."""
   errors_px = np.concatenate([each.errors_px() for each in tracks])
-  error, copied = errors_px.mean(axis=0) if len(errors_px) else (None, None)
-  return {
-    "error_px": None if error is None else float(error),
-    "copy_error_px": None if copied is None else float(copied),
-    "n": len(errors_px),
-    "note": NOTE,
-  }
+  moving = errors_px[errors_px[:, 1] >= MOVED_PX]
+  return {**_means(errors_px), "moving": _means(moving), "note": NOTE}
+
+
+def _means(errors_px: Float[np.ndarray, "q 2"]) -> dict[str, Any]:
+  """The errors of what was found and of staying, and their number."""
+  found, copied = (
+    errors_px.mean(axis=0).tolist() if len(errors_px) else (None,) * 2
+  )
+  return {"error_px": found, "copy_error_px": copied, "n": len(errors_px)}
 
 
 def draw(

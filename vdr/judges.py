@@ -4,6 +4,7 @@ What a score is depends on its network as much as on the samples: each comes
 with a name, a hash and a sentence that says so.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -52,7 +53,10 @@ def open_networks(config: Config, is_image: bool) -> dict[str, Network]:
       " by bilinear interpolation without antialiasing, as in pytorch-fid: the"
       " Fréchet distance is FID on this few samples.",
       fingerprint.of(params),
-      jax.jit(lambda video: inception.features(params, video[:, 0])),
+      functools.partial(
+        jax.jit(lambda params, video: inception.features(params, video[:, 0])),
+        params,
+      ),
     )
   needed = {"frames"} if is_image else {"frames", "clips"}
   if needed - found.keys():
@@ -87,7 +91,10 @@ def _judges(config: Config) -> dict[str, Network]:
       f" set itself (accuracy on held-out clips: {known}), and not of Inception"
       " or I3D: distances rank models of this data set, and are no FID or FVD.",
       about["hash"],
-      jax.jit(lambda video: judge.features(cfg, params, kind, video)),
+      functools.partial(
+        jax.jit(lambda params, video: judge.features(cfg, params, kind, video)),
+        params,
+      ),
     )
 
   return {kind: network(kind) for kind in judge.KINDS}

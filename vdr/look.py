@@ -93,6 +93,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     print(
       f"correspondence: {points['error_px']:.1f} px of 256, staying"
       f" {points['copy_error_px']:.1f}, {points['n']} points"
+      f" ({points['moving']['n']} of them move)"
     )
 
 

@@ -69,7 +69,9 @@ def middle_frames(
   return middle, np.arange(time * (middle - 1) + 1, time * middle + 1)
 
 
-def mirrored(video: Clips, num_frames: int, time: int) -> tuple[Clips, Clips]:
+def mirrored(
+  video: Clips, num_frames: int, time: int
+) -> tuple[UInt8[np.ndarray, "n t2 h w 3"], UInt8[np.ndarray, "n t2 h w 3"]]:
   """Two clips of each: as it is, and one that runs backward.
 
   In both the frames of the latent frame in the middle are the same ones, once
@@ -104,7 +106,7 @@ def sensitivity(
   middle, frames = middle_frames(forward.shape[1], time)
   numbers = np.arange(n, dtype=np.int32)
 
-  def of(clips: Clips, order: int) -> Float[np.ndarray, "n t h w d"]:
+  def of(clips: Clips, order: int) -> Float[np.ndarray, "n t2 h2 w2 d"]:
     if not frame_by_frame:
       return read(clips, numbers)[:, middle : middle + 1]
     images = clips[:, frames][:, ::order].reshape(-1, 1, *clips.shape[2:])

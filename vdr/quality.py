@@ -231,7 +231,9 @@ def _samples(
   root, num_classes = jax.random.key(config.seed), model.model.num_classes
   for start in range(0, cfg.num, cfg.batch_size):
     index = np.arange(start, start + cfg.batch_size)
-    labels = jnp.asarray(index % num_classes) if num_classes else None
+    labels = None
+    if num_classes:
+      labels = jnp.asarray(index % num_classes, jnp.int32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
     batch = generator(model.params, model.tokenizer_params, keys, shape, labels)
     yield np.asarray(batch)[: cfg.num - start]

@@ -300,7 +300,8 @@ def losses(
 
 def _mean(x: Float[Array, "*b"], valid: Bool[Array, "*b"]) -> Float[Array, ""]:
   """The mean where valid; 0 where nothing is."""
-  return jnp.where(valid, x, 0).sum() / jnp.maximum(valid.sum(), 1)
+  weights = valid.astype(jnp.float32)
+  return (weights * x).sum() / jnp.maximum(weights.sum(), 1)
 
 
 class _Judged:

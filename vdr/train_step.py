@@ -12,6 +12,7 @@ in the paper).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,6 +128,9 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
     objectives.Objective.from_config(config.diffusion),
     optimizer.make_optimizer(config.optimizer, num_steps, abstract_params),
   )
+  update, evaluate = (
+    _on(mesh, function) for function in (task.update, task.evaluate)
+  )
   state = mesh_lib.with_shardings(
     mesh, jax.eval_shape(task.init, jax.random.key(0))
   )
@@ -135,13 +139,13 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
   return Step(
     init=jax.jit(task.init, out_shardings=places),
     update=jax.jit(
-      task.update,
+      update,
       in_shardings=(places, same, rows, same),
       out_shardings=(places, same),
       donate_argnums=0,
     ),
     evaluate=jax.jit(
-      task.evaluate,
+      evaluate,
       in_shardings=(places["params"], same, rows, same),
       out_shardings=same,
     ),
@@ -150,6 +154,17 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
     tokens=tokens,
     flops=step_flops,
   )
+
+
+def _on(mesh: Mesh, function: Callable) -> Callable:
+  """The function, whose activations are split over the devices of a mesh."""
+
+  @functools.wraps(function)
+  def split(*args: Any) -> Any:
+    with mesh_lib.split_rows(mesh):
+      return function(*args)
+
+  return split
 
 
 @dataclasses.dataclass(frozen=True)

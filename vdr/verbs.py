@@ -15,6 +15,7 @@ JOBS = {
   "report": "compare both models: tables, figures, one page",
   "sample": "draw clips or images from a trained diffusion model",
   "extract": "write the frozen features of every clip of a source",
+  "compile": "prove that a training run fits a TPU slice, without one",
   "preview": "draw a source's clips with everything known about them",
 }
 
@@ -52,6 +53,8 @@ def module(job: str) -> types.ModuleType:
       from vdr import sample as verb
     case "extract":
       from vdr import extract as verb
+    case "compile":
+      from vdr import compile as verb
     case "preview":
       from vdr.data import preview as verb
     case _:

@@ -40,10 +40,10 @@ def runner() -> ConfigDict:
   """Who runs the cells of a study; never changes a result beyond rounding."""
   return ConfigDict(
     dict(
-      # here (one after another in this process) | processes (several at a time
-      # on this machine) | submitit (SLURM) | kubernetes (writes jobs.yaml) |
-      # commands (prints them) | work (what the others start)
-      kind="here",
+      # Here one after another in this process; processes: several at a time on
+      # this machine; kubernetes writes jobs.yaml, commands prints them; work is
+      # what the others start.
+      kind="here",  # here | processes | submitit | kubernetes | commands | work
       processes=2,  # processes, submitit: how many run cells at the same time
       only=(),  # names of cells: run no others
       progress_s=15.0,  # seconds between two reports of what is running

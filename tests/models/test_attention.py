@@ -122,3 +122,11 @@ def test_cudnn_is_refused_where_it_is_not():
 def test_an_unknown_implementation_names_the_known_ones():
   with pytest.raises(errors.UserError, match="'flash' is unknown.*mapped"):
     attention.check("flash")
+
+
+def test_a_program_for_another_backend_has_its_implementation():
+  assert attention.choose(512, jnp.dtype("bfloat16")) == "mapped"
+  with attention.chosen_for("tpu"):
+    assert attention.choose(512, jnp.dtype("bfloat16")) == "xla"
+    assert attention.choose(16, jnp.dtype("float32")) == "xla"
+  assert attention.choose(512, jnp.dtype("bfloat16")) == "mapped"

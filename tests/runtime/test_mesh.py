@@ -197,6 +197,23 @@ def test_batches_are_shared_by_two_axes():
   assert mesh.replicated(made).is_fully_replicated
 
 
+def test_rows_are_split_only_where_it_is_said():
+  made = mesh.make_mesh(config())
+  x = jnp.ones((4, 3))
+  plain = jax.make_jaxpr(mesh.rows)(x)
+  assert "sharding_constraint" not in str(plain)
+  with mesh.split_rows(made):
+    split = jax.make_jaxpr(lambda x: mesh.rows(x))(x)
+  assert "sharding_constraint" in str(split)
+  assert "('data', 'fsdp')" in str(split)
+
+
+def test_rows_that_can_not_be_shared_are_left_alone():
+  with mesh.split_rows(abstract(data=2, fsdp=2)):
+    found = jax.make_jaxpr(lambda x: mesh.rows(x))(jnp.ones((3, 2)))
+  assert "sharding_constraint" not in str(found)
+
+
 def test_batches_that_can_not_be_shared():
   made = abstract(data=2, fsdp=2, tensor=2)
   mesh.check_batch_size(made, 8)

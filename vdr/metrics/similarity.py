@@ -81,7 +81,7 @@ def most_similar(
 ) -> Float[np.ndarray, "q 2"]:
   """The middle of the pixel where each map is highest, normalised, x first."""
   _, height, width = similar.shape
-  best = similar.reshape(len(similar), -1).argmax(axis=1)
+  best = similar.reshape(len(similar), height * width).argmax(axis=1)
   y, x = np.divmod(best, width)
   return np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1)
 

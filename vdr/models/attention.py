@@ -6,8 +6,11 @@ memory several times, so that long sequences are better taken a few heads at a
 time (`mapped`); on GPUs cuDNN fuses everything.
 """
 
+import contextlib
+import contextvars
 import functools
 import logging
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,11 @@ IMPLEMENTATIONS = ("auto", "plain", "mapped", "xla", "cudnn")
 _MAPPED_FROM_TOKENS = 128
 # Logits of a step of `mapped` (float32 numbers): what stays in the cache.
 _MAPPED_LOGITS = 2**19
+
+# "": the one that JAX runs on.
+_backend: contextvars.ContextVar[str] = contextvars.ContextVar(
+  "backend", default=""
+)
 
 
 def attend(
@@ -86,15 +94,25 @@ def check(implementation: str) -> None:
 def choose(num_queries: int, dtype: jnp.dtype) -> str:
   """What `auto` is for a length and type, on the backend JAX runs on.
 
-  A program that is compiled ahead of time for another backend has to name its
-  implementation instead.
+  A program that is compiled ahead of time for another one is traced inside
+  `chosen_for`.
   """
-  backend = jax.default_backend()
+  backend = _backend.get() or jax.default_backend()
   if backend == "cpu":
     return "mapped" if num_queries >= _MAPPED_FROM_TOKENS else "plain"
   if backend == "gpu" and dtype != jnp.float32 and cudnn_works():
     return "cudnn"
   return "xla"
+
+
+@contextlib.contextmanager
+def chosen_for(backend: str) -> Iterator[None]:
+  """While a program is traced in here, `auto` is what it is on `backend`."""
+  token = _backend.set(backend)
+  try:
+    yield
+  finally:
+    _backend.reset(token)
 
 
 @functools.cache

@@ -30,6 +30,7 @@ class Size:
 
 SIZES = {
   "micro": Size(depth=2, width=64, num_heads=2),  # for tests and `:debug`
+  "mini": Size(depth=4, width=96, num_heads=3),
   "tiny": Size(depth=4, width=128, num_heads=4),
   "small": Size(depth=12, width=384, num_heads=6),
   "base": Size(depth=12, width=768, num_heads=12),

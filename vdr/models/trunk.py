@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vdr.models import functional, layers, positions, windows
 from vdr.models.windows import Window
+from vdr.runtime import mesh
 
 Config = Any  # config.model: an `ml_collections.ConfigDict`
 Text = tuple[Float[Array, "b n q"], Bool[Array, "b n"]]
@@ -50,7 +51,7 @@ def forward(
   x = embed(cfg, model, call)
   _, t, h, w, _ = x.shape
   condition = condition_on(model, call)
-  shared = model.adaln(condition)
+  shared = mesh.rows(model.adaln(condition))
   run = _runner(
     cfg,
     model,
@@ -94,7 +95,7 @@ def embed(cfg: Config, model: Any, call: Call) -> Float[Array, "b t h w d"]:
     table = jnp.asarray(positions.sines((t, h, w), d))
   else:
     table = model.positions((t, h, w))
-  return x + table[None].astype(dtype)
+  return mesh.rows(x + table[None].astype(dtype))
 
 
 def condition_on(model: Any, call: Call) -> Float[Array, "b d"]:
@@ -107,7 +108,7 @@ def condition_on(model: Any, call: Call) -> Float[Array, "b d"]:
     if labels is None:
       labels = jnp.full(x.shape[0], -1)
     x = x + table[jnp.where(labels < 0, null, labels)]
-  return jax.nn.silu(x)
+  return mesh.rows(jax.nn.silu(x))
 
 
 def embed_text(model: Any, call: Call, dtype: jnp.dtype) -> Text | None:
@@ -153,7 +154,7 @@ def _step(
       return to_cross(cross)(x, *text, cfg.attention)
 
     return to_block(own)(
-      x,
+      mesh.rows(x),
       *modulation,
       window=window,
       implementation=cfg.attention,

@@ -7,9 +7,11 @@ the rules below give, and XLA does the rest. Nothing here touches a device, so
 all of it works on abstract topologies, too.
 """
 
+import contextlib
+import contextvars
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +28,10 @@ BATCH_AXES = ("data", "fsdp")
 Config = Any
 PyTree = Any
 AnyMesh = Mesh | AbstractMesh
+
+_rows_of: contextvars.ContextVar[AnyMesh | None] = contextvars.ContextVar(
+  "rows_of", default=None
+)
 
 # The first pattern that is found in a leaf's path decides; the path is the
 # tree's keys joined by slashes. A spec is that of the LAST axes of a leaf, so
@@ -92,6 +98,32 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
 def replicated(mesh: AnyMesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())
+
+
+@contextlib.contextmanager
+def split_rows(mesh: AnyMesh) -> Iterator[None]:
+  """While a function is traced in here, `rows` splits what it is given."""
+  token = _rows_of.set(mesh)
+  try:
+    yield
+  finally:
+    _rows_of.reset(token)
+
+
+def rows(x: jax.Array) -> jax.Array:
+  """Says that the leading axis is the batch, which the devices share.
+
+  Without it XLA guesses from the parameters how to split activations, guesses
+  differently from one operation to the next, and moves them between devices.
+  Outside `split_rows`, and where the devices do not divide the axis, nothing is
+  said.
+  """
+  mesh = _rows_of.get()
+  if mesh is None:
+    return x
+  if x.shape[0] % math.prod(mesh.shape[axis] for axis in BATCH_AXES):
+    return x
+  return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
 def check_batch_size(

@@ -119,7 +119,9 @@ class _Plan:
     size = {"data.batch_size": cfg.batch_size}
     sources = {"data": _pretrain_sources(self._config)}
     name = "tokenizer"
-    self._add(name, name, name, ("data",), size, overrides[name], sources)
+    self._add(
+      name, name, name, ("data",), size, overrides[name], sources, is_wide=True
+    )
     if cfg.latents:
       name = "latents"
       fields = size | {"tokenizer.path": TOKENIZER}

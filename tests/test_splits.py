@@ -1,0 +1,103 @@
+"""Reading splits once, and knowing their targets from then on."""
+
+import numpy as np
+import pytest
+
+from configs import evaluate as evaluate_config
+from vdr import splits, tasks
+from vdr.data import source
+from vdr.data.physics import clip
+from vdr.runtime import errors
+
+
+class Flaky:
+  """Simulated labels on grey clips; clip 2 of each split can't be read."""
+
+  class_names = clip.CLASS_NAMES
+  read_fields: list = []
+
+  def __init__(self, cfg):
+    self.cfg = cfg
+    Flaky.read_fields.append((cfg.split, tuple(cfg.fields)))
+
+  def __len__(self):
+    return {"train": 12, "select": 4, "test": 6}[self.cfg.split]
+
+  def clip_id(self, index):
+    return f"{self.cfg.split}/{index}"
+
+  def read(self, index, rng):
+    if index == 2:
+      raise source.BadClipError("broken")
+    fields = {"video": np.full((5, 8, 8, 3), index, np.uint8)}
+    if "action" in self.cfg.fields:
+      fields["action"] = np.array(index % 8, np.int32)
+    if "shape" in self.cfg.fields:
+      fields["shape"] = np.array(index % 5, np.int32)
+    return fields
+
+
+@pytest.fixture
+def cfg(monkeypatch):
+  monkeypatch.setattr(source, "open_source", Flaky)
+  Flaky.read_fields.clear()
+  cfg = evaluate_config.get_config("debug")
+  cfg.data.batch_size, cfg.data.max_bad_share = 4, 1.0
+  cfg.evaluate.num_clips.update(train=7, select=0, test=0)
+  return cfg
+
+
+def made(cfg, *names):
+  found = [tasks.make(name, clip.CLASS_NAMES, 5) for name in names]
+  return splits.Splits(cfg, found), found
+
+
+def test_each_split_is_read_once_up_to_its_limit(cfg):
+  clips, _ = made(cfg, "action")
+  batches = list(clips.batches("train"))
+  valid = np.concatenate([own["clip_valid"] for _, own in batches])
+  index = np.concatenate([batch["clip_index"] for batch, _ in batches])
+  assert index[valid].tolist() == [0, 1, 3, 4, 5, 6]
+  assert clips.count("train") == 7 and clips.skipped["train"] == 1
+  assert sum(own["clip_valid"].sum() for _, own in clips.batches("test")) == 5
+  assert clips.num_read == {"train": 6, "test": 5}
+
+
+def test_targets_are_those_of_clips_that_count(cfg):
+  clips, (action,) = made(cfg, "action")
+  train = clips.targets("train")
+  assert set(train) == {"clip_valid", "action/action"}
+  own = splits.valid_targets(action, train)
+  assert own["action"].tolist() == [0, 1, 3, 4, 5, 6]
+
+
+def test_the_second_reading_is_of_pixels_alone_and_says_the_same(cfg):
+  clips, _ = made(cfg, "action")
+  first = [own for _, own in clips.batches("select")]
+  Flaky.read_fields.clear()
+  second = [own for _, own in clips.batches("select")]
+  assert Flaky.read_fields == [("select", ("video",))]
+  for one, other in zip(first, second, strict=True):
+    assert one.keys() == other.keys()
+    for key in one:
+      np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_a_reading_that_was_left_is_not_kept(cfg):
+  clips, _ = made(cfg, "action")
+  next(iter(clips.batches("train")))
+  assert len(clips.targets("train")["clip_valid"]) == 8  # two whole batches
+
+
+def test_images_are_the_middle_frames(cfg):
+  images, _ = made(cfg, "shape")
+  clips, _ = made(cfg, "action")
+  assert images.first_clips(3).shape == (3, 1, 8, 8, 3)
+  assert clips.first_clips(3).shape == (3, 5, 8, 8, 3)
+
+
+def test_a_split_without_clips_is_refused(cfg, monkeypatch):
+  monkeypatch.setattr(Flaky, "__len__", lambda self: 0)
+  clips, _ = made(cfg, "action")
+  with pytest.raises(errors.UserError, match="no clips"):
+    clips.targets("test")

@@ -1,0 +1,387 @@
+"""What a compiled program moves, read from its text.
+
+XLA's own `cost_analysis` counts the body of a loop once, however often it runs;
+here every instruction counts as often as its loop turns. Read are the
+collectives (what chips send one another) and the traffic through memory.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+KINDS = (
+  "all-reduce",
+  "all-gather",
+  "reduce-scatter",
+  "all-to-all",
+  "collective-permute",
+)
+_BITS = {"pred": 8, "bf16": 16}  # others end with their number of bits
+_PRODUCTS = ("convolution", "dot")  # of matrices; TPUs have the former only
+# Instructions without traffic of their own: names of what is there already, or
+# the ends of what is counted at its start.
+_FREE = {
+  "parameter",
+  "get-tuple-element",
+  "tuple",
+  "bitcast",
+  "constant",
+  "while",
+  "conditional",
+  "call",
+  "after-all",
+  "partition-id",
+  "replica-id",
+  "optimization-barrier",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """An array: its bytes, and whether they lie in the chip's main memory."""
+
+  nbytes: int
+  dims: tuple[int, ...]
+  in_hbm: bool = True
+
+  @property
+  def traffic(self) -> int:
+    return self.nbytes if self.in_hbm else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+  """One line of a program."""
+
+  name: str
+  opcode: str
+  shapes: tuple[Shape, ...]  # one, or those of a tuple
+  operands: tuple[str, ...]
+  attributes: str
+  is_root: bool
+  literal: str  # between the brackets, as it stands there
+
+  def called(self, *names: str) -> list[str]:
+    """The computations that attributes of these names refer to."""
+    found = []
+    for name in names:
+      for one, many in re.findall(
+        rf"\b{name}=(?:%([\w.\-]+)|\{{([^}}]*)\}})", self.attributes
+      ):
+        found += [one] if one else re.findall(r"%([\w.\-]+)", many)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+  """A program: its computations by name, and the one that it starts with."""
+
+  computations: Mapping[str, Mapping[str, Instruction]]
+  entry: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+  """What one collective moves in a step.
+
+  Attributes:
+    kind: one of `KINDS`.
+    nbytes: the larger of what it is given and what it gives, on one chip.
+    group: chips that take part together.
+    times: a step.
+    is_async: whether other work runs meanwhile.
+  """
+
+  kind: str
+  nbytes: int
+  group: int
+  times: int
+  is_async: bool
+
+  @property
+  def sent(self) -> float:
+    """Bytes that a chip sends in a step, around a ring."""
+    if self.kind == "collective-permute":
+      return float(self.nbytes * self.times)
+    rounds = 2 if self.kind == "all-reduce" else 1
+    return rounds * self.nbytes * self.times * (self.group - 1) / self.group
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+  """Bytes through memory in a step, with and without a matrix product."""
+
+  products: float
+  others: float
+
+
+def parse(text: str) -> Module:
+  """Reads `compiled.as_text()`."""
+  computations: dict[str, dict[str, Instruction]] = {}
+  entry, current = "", {}
+  for line in text.splitlines():
+    head = re.match(r"(ENTRY )?%?([\w.\-]+) .*\{$", line)
+    if head and not line.startswith(" "):
+      current = computations.setdefault(head[2], {})
+      if head[1]:
+        entry = head[2]
+    elif found := _instruction(line):
+      current[found.name] = found
+  return Module(computations, entry)
+
+
+def _instruction(line: str) -> Instruction | None:
+  line = re.sub(r"/\*.*?\*/", "", line)
+  head = re.match(r"\s+(ROOT )?%?([\w.\-]+) = (.*)", line)
+  if not head:
+    return None
+  body = head[3]
+  opcode = re.search(r"(?:^|\s)([a-z][\w\-]*)\(", body)
+  if not opcode:
+    return None
+  depth, end = 1, opcode.end()
+  while depth and end < len(body):
+    depth += {"(": 1, ")": -1}.get(body[end], 0)
+    end += 1
+  inside = body[opcode.end() : end - 1]
+  return Instruction(
+    name=head[2],
+    opcode=opcode[1],
+    shapes=tuple(_shapes(body[: opcode.start()])),
+    operands=tuple(re.findall(r"%([\w.\-]+)", inside)),
+    attributes=body[end:],
+    is_root=bool(head[1]),
+    literal=inside,
+  )
+
+
+def _shapes(text: str) -> Iterator[Shape]:
+  for kind, dims, layout in re.findall(
+    r"\b([a-z]+\d*\w*)\[([\d,<=]*)\](\{[^}]*\})?", text
+  ):
+    sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
+    bits = _BITS.get(kind) or int(re.findall(r"\d+", kind)[0])
+    # S(1) is the vector memory, others hold scalars and semaphores.
+    space = re.search(r"\bS\((\d+)\)", layout)
+    is_in_hbm = space is None or space[1] == "0"
+    yield Shape(math.prod(sizes) * bits // 8, sizes, is_in_hbm)
+
+
+def times(module: Module) -> dict[str, int]:
+  """How often each computation runs in a step, fused ones too."""
+  found: dict[str, int] = {}
+
+  def visit(name: str, count: int) -> None:
+    found[name] = found.get(name, 0) + count
+    for instruction in module.computations[name].values():
+      inner = instruction.called(
+        "calls", "branch_computations", "true_computation", "false_computation"
+      )
+      if instruction.opcode == "call":
+        inner += instruction.called("to_apply")
+      turns = 1
+      if instruction.opcode == "while":
+        inner += instruction.called("body")
+        turns = _turns(module, instruction)
+      for one in inner:
+        visit(one, count * turns)
+
+  visit(module.entry, 1)
+  return found
+
+
+def _turns(module: Module, loop: Instruction) -> int:
+  """How often a loop turns: stated, or the bound of its condition."""
+  stated = re.search(r"known_trip_count\W+n\W+(\d+)", loop.attributes)
+  if stated:
+    return int(stated[1])
+  (condition,) = loop.called("condition")
+  bounds = [
+    int(i.literal)
+    for i in module.computations[condition].values()
+    if i.opcode == "constant" and i.literal.lstrip("-").isdigit()
+  ]
+  return max([1, *bounds])
+
+
+def collectives(module: Module, num_chips: int) -> list[Collective]:
+  """All collectives of a step.
+
+  Args:
+    module: the program.
+    num_chips: that take part where no groups are named.
+  """
+  found: dict[tuple, Collective] = {}
+  for name, count in times(module).items():
+    for instruction in module.computations[name].values():
+      opcode = instruction.opcode.removesuffix("-start")
+      if opcode not in KINDS:
+        continue
+      sizes = [_operand_bytes(module, name, instruction), _output(instruction)]
+      scatters = name.startswith("all-reduce-scatter")
+      # TPUs spread one collective over several fusions, each with a copy of it
+      # and all with the same chain.
+      chain = re.search(r'chain_id="(\d+)"', instruction.attributes)
+      one = Collective(
+        "reduce-scatter" if scatters else opcode,
+        max(sizes),
+        _group(instruction.attributes, num_chips),
+        count,
+        bool(chain) or instruction.opcode.endswith("-start"),
+      )
+      channel = re.search(r"channel_id=(\d+)", instruction.attributes)
+      key = (
+        (opcode, chain[1], channel[1] if channel else "")
+        if chain
+        else (name, instruction.name)
+      )
+      if key not in found or found[key].times < count:
+        found[key] = one
+  return [c for c in found.values() if c.group > 1]
+
+
+def _output(instruction: Instruction) -> int:
+  shapes = instruction.shapes
+  if instruction.opcode.endswith("-start"):  # (operands, results, contexts)
+    return max((s.nbytes for s in shapes), default=0)
+  return sum(s.nbytes for s in shapes)
+
+
+def _operand_bytes(module: Module, name: str, of: Instruction) -> int:
+  inside = module.computations[name]
+  return sum(
+    sum(s.nbytes for s in inside[operand].shapes)
+    for operand in of.operands
+    if operand in inside
+  )
+
+
+def _group(attributes: str, num_chips: int) -> int:
+  """Chips of a group, in any of the notations that XLA prints."""
+  if found := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
+    return found[1].count(",") + 1
+  if found := re.search(r"replica_groups=\[(\d+),(\d+)\]", attributes):
+    return int(found[2])
+  if found := re.search(
+    r"replica_groups=\w+\[([^\]]*)\] ?\{([^}]*)\}", attributes
+  ):
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
+    parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", found[2])
+    return math.prod(int(part or sizes[axis]) for axis, part in parts)
+  if "source_target_pairs" in attributes:
+    return 2
+  return num_chips
+
+
+def traffic(module: Module) -> Traffic:
+  """Bytes that go through memory in a step, by the shapes of operands.
+
+  Fusions read and write once. What a fusion only takes a slice of counts as
+  that slice, and what it changes in place as the change.
+  """
+  products, others = 0.0, 0.0
+  counts = times(module)
+  fused = {
+    called
+    for name in counts
+    for i in module.computations[name].values()
+    if i.opcode == "fusion" or i.opcode.startswith("async")
+    for called in i.called("calls")
+  }
+  for name, count in counts.items():
+    if name in fused:
+      continue
+    for instruction in module.computations[name].values():
+      nbytes = count * _moved(module, name, instruction)
+      if _has_product(module, instruction):
+        products += nbytes
+      else:
+        others += nbytes
+  return Traffic(products, others)
+
+
+def _moved(module: Module, name: str, of: Instruction) -> int:
+  if of.opcode in _FREE or of.opcode.endswith(("-done", "-update")):
+    return 0
+  inside = module.computations[name]
+  operands = [inside[o].shapes for o in of.operands if o in inside]
+  if of.opcode.endswith("-start"):  # a copy between memories, or inside one
+    ends = [s for s in of.shapes if s.nbytes > 8]  # contexts are smaller
+    moved = min((s.nbytes for s in ends), default=0)
+    return moved * sum(s.in_hbm for s in ends[:2])
+  if of.opcode == "dynamic-slice":
+    return 2 * sum(s.traffic for s in of.shapes)
+  if of.opcode == "dynamic-update-slice":
+    return 2 * sum(s.traffic for s in operands[1])
+  if of.opcode == "fusion":
+    (called,) = of.called("calls")
+    return _fusion_moved(module.computations[called], of, operands)
+  return sum(s.traffic for s in of.shapes) + sum(
+    s.traffic for shapes in operands for s in shapes
+  )
+
+
+def _fusion_moved(
+  body: Mapping[str, Instruction],
+  of: Instruction,
+  operands: list[tuple[Shape, ...]],
+) -> int:
+  """What a fusion reads and writes."""
+  # Results that are operands passed on; nothing of them moves.
+  passed = re.findall(r"\{(\d*)\}: \((\d+), \{", of.attributes)
+  out, into = {a for a, _ in passed}, {int(b) for _, b in passed}
+  users: dict[str, list[Instruction]] = {}
+  for instruction in body.values():
+    for operand in instruction.operands:
+      users.setdefault(operand, []).append(instruction)
+  total = 0
+  for inner in body.values():
+    if inner.opcode == "dynamic-update-slice":
+      change = body.get(inner.operands[1])
+      total += sum(s.nbytes for s in change.shapes) if change else 0
+  for inner in body.values():
+    if inner.opcode != "parameter":
+      continue
+    index = int(inner.literal)
+    if index in into or index >= len(operands):
+      continue
+    read = _read(body, users, inner.name)
+    whole = sum(s.traffic for s in operands[index])
+    total += whole if read is None else min(whole, read)
+  for index, shape in enumerate(of.shapes):
+    is_passed = (str(index) if len(of.shapes) > 1 else "") in out
+    total += 0 if is_passed else shape.traffic
+  return total
+
+
+def _read(
+  body: Mapping[str, Instruction],
+  users: Mapping[str, list[Instruction]],
+  name: str,
+) -> int | None:
+  """Bytes that are read of a fusion's operand; None: all of it."""
+  total = 0
+  for user in users.get(name, []):
+    if user.opcode in ("bitcast", "get-tuple-element"):
+      inner = _read(body, users, user.name)
+      if inner is None:
+        return None
+      total += inner
+    elif user.opcode in ("dynamic-slice", "slice"):
+      total += sum(s.nbytes for s in user.shapes)
+    elif user.opcode == "dynamic-update-slice" and user.operands[0] == name:
+      total += 0
+    else:
+      return None
+  return total
+
+
+def _has_product(module: Module, of: Instruction) -> bool:
+  if of.opcode in _PRODUCTS:
+    return True
+  return of.opcode == "fusion" and any(
+    _has_product(module, inner)
+    for called in of.called("calls")
+    for inner in module.computations[called].values()
+  )
