@@ -107,6 +107,7 @@ LOCAL = {
   "probe.learning_rates": (1e-2,),
   "probe.step_mb": 1.0,  # one program serves one cell and many
   "evaluate.controls": CONTROLS,
+  "evaluate.num_shown": 4,
   "runner.kind": "processes",
 }
 

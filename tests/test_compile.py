@@ -174,7 +174,7 @@ def test_bad_fields_are_refused(fields, word, tmp_path):
 
 @pytest.fixture
 def no_cache():
-  before = jax.config.read("jax_enable_compilation_cache")
+  before = jax.config.jax_enable_compilation_cache
   yield
   jax.config.update("jax_enable_compilation_cache", before)
 

@@ -53,6 +53,7 @@ def started(count, workdir):
     for left in (*hosts_of(process), process):
       with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
         left.kill()
+    process.communicate()
 
 
 def hosts_of(process):

@@ -57,8 +57,8 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     UserError: the config can't be carried out, or a step does not fit.
   """
   _check(config)
-  use_no_device()
   chip, _ = chips.parse(config.topology)
+  use_no_device()
   devices = chips.devices(config.topology)
   path = workdirs.claim(workdir, config, SECTIONS)
   reports = []
@@ -189,7 +189,7 @@ def _moves(
       sent[one.kind] = sent.get(one.kind, 0.0) + one.sent
       counts[one.kind] = counts.get(one.kind, 0) + one.times
       is_async += one.sent * one.is_async
-  total = sum(sent.values())
+  total = sum(sent.values(), 0.0)
   if fits:
     work = roofline.Work(
       program.flops / program.chips,

@@ -49,6 +49,8 @@ class Embedder:
         " read</p>"
       )
     source = self._take(picture.path)
+    if source is None and picture.still is not None:
+      return self._image(picture._replace(path=picture.still, still=None))
     if source is None:
       link = words.escape(os.path.relpath(picture.path, self._folder))
       return f'<p><a href="{link}">{words.escape(picture.path.name)}</a></p>'

@@ -77,13 +77,13 @@ def tiles(rows: Sequence[Json]) -> list[parts.Tile]:
   made = []
   for row in rows:
     gain, state = row["gain"], row["verdict"]
-    known = paper.GAINS.get(row["task"])
     value = words.percent(_of(gain, "value"))
     note = words.interval(
       words.percent(_of(gain, "low")), words.percent(_of(gain, "high"))
     )
     if state != "missing" and _of(gain, "value") is None:
-      note = "no gain to tell: the image model may be at chance"
+      value, note = _difference(row)
+    known = paper.GAINS.get(row["task"])
     beside = ""
     if known is not None:
       beside = f"paper: {words.percent(known.gain)}"
@@ -92,6 +92,21 @@ def tiles(rows: Sequence[Json]) -> list[parts.Tile]:
       parts.Tile(row["title"], value, note, SAID[state], beside, state)
     )
   return made
+
+
+def _difference(row: Json) -> tuple[str, str]:
+  """What is told of a task where no gain can be, positive is better."""
+  metric, found = row["metric"], row["better"]
+
+  def said(name: str) -> str:
+    return words.score(metric, _of(found, name), sign=True)
+
+  unit = words.metric(metric)
+  named = "points of accuracy" if unit.unit == "%" else unit.label
+  why = "no share of it: the image model may be at chance"
+  return said("value"), (
+    f"{words.interval(said('low'), said('high'))} in {named}; {why}"
+  )
 
 
 def section(

@@ -9,6 +9,7 @@ from vdr.report import study as study_lib
 
 Json = dict[str, Any]
 STILL, MOVING = ".png", ".gif"
+ATTENTION = "attention"  # name of the pictures of where probes look
 PREDICTIONS = "What probes say of test clips, beside the truth."
 WEIGHTS = "Where the probe looks on test clips."
 
@@ -143,13 +144,17 @@ def _predictions(study: study_lib.Study, size: str) -> list[parts.Part]:
       for cell in study.find("main", model.name):
         for picture in pictures_in(cell.folder / task / "pictures"):
           named = picture._replace(title=f"{model.kind} model", kind=model.kind)
+          if picture.path.stem == ATTENTION and picture.still is not None:
+            named = named._replace(path=picture.still, still=None)
           found.setdefault((task, picture.path.stem), []).append(named)
+  # What is said before where it is looked for: the page's room may run out.
+  found = dict(sorted(found.items(), key=lambda item: item[0][1] == ATTENTION))
   return [
     parts.Gallery(
       ": ".join(
         [_title(study, task)] + [name.replace("_", " ")] * (name != task)
       ),
-      WEIGHTS if name == "attention" else PREDICTIONS,
+      WEIGHTS if name == ATTENTION else PREDICTIONS,
       pictures,
     )
     for (task, name), pictures in found.items()

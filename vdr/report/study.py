@@ -126,8 +126,8 @@ class Study:
     """All tasks of the study, also those that have not been run."""
     found: dict[str, None] = {}
     for cell in self.find("main"):
-      config = self.read_json(cell, "config.json", expected=False) or {}
-      for name in config.get("evaluate", {}).get("tasks", ()):
+      config = self.read_json(cell, "config.json", expected=False)
+      for name in config["evaluate"]["tasks"] if config else ():
         found[name] = None
       if cell.folder.is_dir():
         for path in sorted(cell.folder.glob(f"*/{results.NAME}")):
