@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
   return root
 
 
-def config(checkpoint, **fields):
+def config(checkpoint, /, **fields):
   return base.override(
     look_config.get_config("debug"),
     {"checkpoint": str(checkpoint), "physics.max_distractors": 0}

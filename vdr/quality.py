@@ -170,7 +170,7 @@ class _Measured:
     return np.concatenate(parts).astype(np.float64)
 
 
-def _frames(clips: Clips, start: int) -> Clips:
+def _frames(clips: Clips, start: int) -> UInt8[np.ndarray, "b 1 h w 3"]:
   """One frame of each: of clip number i frame i mod t."""
   b, t = clips.shape[:2]
   return clips[np.arange(b), (start + np.arange(b)) % t][:, None]

@@ -9,6 +9,7 @@ from vdr.runtime import errors
 # Of the default config with the 8 channels of the paper's tokenizer.
 COUNTS = {
   "micro": 148_424,
+  "mini": 543_528,
   "tiny": 949_896,
   "small": 22_483_592,
   "base": 89_497_352,

@@ -101,11 +101,11 @@ def test_the_page_is_small(whole):
 def test_pictures_make_way_for_a_small_page(whole):
   report = compose.make(whole.study)
   bare = compose._page(report, whole.out, {}, 0)
-  assert "data:image/png" not in bare
+  assert '<img src="data:image/png' not in bare
   assert "/preview.png" in bare
   room = len(bare.encode()) + 5000
   some = compose._page(report, whole.out, {}, room)
-  assert "data:image/png" in some
+  assert '<img src="data:image/png' in some
   assert len(some.encode()) < room
 
 

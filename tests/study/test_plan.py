@@ -78,14 +78,14 @@ def test_sizes_and_seeds_multiply_the_models():
 
 def test_evaluations_read_the_checkpoint_of_their_step():
   cells = made(train__amount=500.0)
-  budget = cells["budget-video-tiny-0-10"]
-  assert budget.config.checkpoint == "@train-video-tiny-0/checkpoints/50"
+  budget = cells["budget-video-mini-0-10"]
+  assert budget.config.checkpoint == "@train-video-mini-0/checkpoints/50"
   assert budget.about["step"] == 50
-  main = cells["main-video-tiny-0"]
-  assert main.config.checkpoint == "@train-video-tiny-0"
+  main = cells["main-video-mini-0"]
+  assert main.config.checkpoint == "@train-video-mini-0"
   assert main.config.evaluate.frames == "clip"
-  assert cells["main-image-tiny-0"].config.evaluate.frames == "latent"
-  every = cells["every_frame-image-tiny-0"]
+  assert cells["main-image-mini-0"].config.evaluate.frames == "latent"
+  every = cells["every_frame-image-mini-0"]
   assert every.config.evaluate.frames == "every"
 
 
@@ -102,7 +102,7 @@ def test_evaluations_read_the_checkpoint_of_their_step():
 )
 def test_what_is_pretrained_on(pretrain, kinds):
   cells = made(data__pretrain=pretrain)
-  for name in ("train-video-tiny-0", "train-image-tiny-0"):
+  for name in ("train-video-mini-0", "train-image-mini-0"):
     for section, frames in (("data", 17), ("images", 1)):
       sources = cells[name].config[section].sources
       assert {k: s.kind for k, s in sources.items()} == kinds
@@ -110,7 +110,7 @@ def test_what_is_pretrained_on(pretrain, kinds):
       assert {s.height for s in sources.values()} == {32}
   sources = cells["tokenizer"].config.data.sources
   assert {k: s.kind for k, s in sources.items()} == kinds
-  (tasks,) = cells["main-video-tiny-0"].config.data.sources.values()
+  (tasks,) = cells["main-video-mini-0"].config.data.sources.values()
   assert tasks.kind == "physics"
 
 
@@ -137,7 +137,7 @@ def test_what_makes_no_study_is_refused(fields, message):
 
 def test_latents_stand_between_tokenizer_and_training():
   cells = made(study__latents=True)
-  train = cells["train-video-tiny-0"]
+  train = cells["train-video-mini-0"]
   (source,) = train.config.data.sources.values()
   assert (source.kind, source.path) == ("latents", "@latents")
   assert "latents" in [one.name for one in train.inputs]

@@ -101,14 +101,15 @@ class Resampled:
     scores: from all clips, a mean over seeds.
     draws: the same from clips and seeds drawn with replacement.
     without_clip: the same, each clip left out once.
-    without_seed: the same, each seed left out once; no rows if there is one.
+    without_seed: the same, each seed left out once: for each number of seeds
+      that backbones have, with the others as they are.
   """
 
   names: tuple[str, ...]
   scores: Float64[np.ndarray, " b"]
   draws: Float64[np.ndarray, "r b"]
   without_clip: Float64[np.ndarray, "n b"]
-  without_seed: Float64[np.ndarray, "s b"]
+  without_seed: tuple[Float64[np.ndarray, "_s b"], ...]
 
   def score(self, name: str, level: float = 0.95) -> Estimate:
     """The score of one backbone."""
@@ -159,7 +160,8 @@ class Resampled:
     # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
     near = 1e-12 * np.abs(self.scores).max()
     bias = _normal_score(draws, value, near)
-    curve = _acceleration(near, of(self.without_clip), of(self.without_seed))
+    left_out = (self.without_clip, *self.without_seed)
+    curve = _acceleration(near, *map(of, left_out))
     shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
     low, high = np.quantile(draws, ends)
@@ -221,7 +223,7 @@ def bootstrap(
     scores=scores,
     draws=np.concatenate(draws, axis=1).T,
     without_clip=np.stack(without_clip, axis=1),
-    without_seed=np.concatenate([_without(by_seed, s) for s in sizes]),
+    without_seed=tuple(_without(by_seed, s) for s in sizes if s > 1),
   )
 
 

@@ -51,7 +51,7 @@ class State(NamedTuple):
     alive: False from the first step on whose loss or gradient was not finite.
   """
 
-  params: Params
+  params: PyTree
   adam: PyTree
   alive: Bool[Array, "c h s"]
 
@@ -219,7 +219,7 @@ def update(
   rule: Rule,
   state: State,
   loss: Float[Array, "c h s"],
-  grads: Params,
+  grads: PyTree,
   hypers: Hypers,
   share: Float[Array, ""],
   decays: PyTree,
