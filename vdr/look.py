@@ -18,7 +18,6 @@ those of frames 4k − 3 … 4k; they are compared with where the point is in fr
 """
 
 import functools
-import json
 import os
 import pathlib
 import time
@@ -26,7 +25,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jsonschema
 import numpy as np
 
 from vdr import (
@@ -42,7 +40,7 @@ from vdr import (
 )
 from vdr.data import loader
 from vdr.features import videos
-from vdr.runtime import errors, plain_configs, versions
+from vdr.runtime import errors, plain_configs, schemas, versions
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -52,7 +50,9 @@ Arrays = dict[str, np.ndarray]
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("look", "physics", "data", "checkpoint")  # they decide
 NAME = "look.json"
-SCHEMA_PATH = pathlib.Path(__file__).with_name("look.schema.json")
+SCHEMA = schemas.Schema(
+  pathlib.Path(__file__).with_name("look.schema.json"), "look"
+)
 SCENES = {"brick_wall": "the camera pans along a wall", "still": "at rest"}
 TRACKS = ("points_xy", "points_visible")
 SCENE_CLIPS = 2  # of each scene, in pictures
@@ -103,25 +103,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is nothing, or it is not what the schema describes.
   """
-  file = path / NAME
-  try:
-    found = json.loads(file.read_text())
-    _validator().validate(found)
-  except OSError as error:
-    raise errors.UserError(
-      f"there is no {file} ({error.strerror}); run the verb look"
-    ) from error
-  except (ValueError, jsonschema.ValidationError) as error:
-    why = getattr(error, "message", str(error))
-    raise errors.UserError(
-      f"{file} is none of this version of vdr ({why}); run the verb look again"
-    ) from error
-  return found
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-  return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text()))
+  return SCHEMA.read(path / NAME)
 
 
 def _check(cfg: Config) -> None:
@@ -207,8 +189,7 @@ class _Looking:
       ),
       "seconds": round(time.perf_counter() - start, 1),
     }
-    _validator().validate(result)
-    workdirs.write_text(path / NAME, json.dumps(result, indent=2) + "\n")
+    SCHEMA.write(path / NAME, result)
 
   def _read(
     self,

@@ -13,8 +13,6 @@ verb `sample`; neither it nor a score depends on how many are drawn at a time
 (within rounding). A killed run begins again.
 """
 
-import functools
-import json
 import os
 import pathlib
 import time
@@ -23,7 +21,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jsonschema
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -31,7 +28,14 @@ from vdr import draw, generation, judges, media, page, tokenizers, trained
 from vdr.features import videos
 from vdr.metrics import distribution
 from vdr.models import judge, tokenizer
-from vdr.runtime import errors, hosts, plain_configs, progress, versions
+from vdr.runtime import (
+  errors,
+  hosts,
+  plain_configs,
+  progress,
+  schemas,
+  versions,
+)
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -42,7 +46,9 @@ Features = Float[np.ndarray, "n d"]
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("generation", "sampler", "checkpoint", "data")  # they decide
 NAME, SHEET_NAME, GIF_NAME = "generation.json", "samples.png", "samples.gif"
-SCHEMA_PATH = pathlib.Path(__file__).with_name("generation.schema.json")
+SCHEMA = schemas.Schema(
+  pathlib.Path(__file__).with_name("generation.schema.json"), "generation"
+)
 SUBSETS, SUBSET_SIZE = 100, 1000  # of the kernel distance, as KID has them
 WIDE_PX, SHEET_FRAMES = 96, 6  # of a picture in the sheet; and how many
 
@@ -309,9 +315,7 @@ def _write(
       }
     )
   result["seconds"] = round(time.perf_counter() - start, 1)
-  _validator().validate(result)
-  text = json.dumps(result, indent=2, allow_nan=False) + "\n"
-  workdirs.write_text(path / NAME, text)
+  SCHEMA.write(path / NAME, result)
   for name in ("frechet", "kernel"):
     said = ", ".join(
       f"{kind} {score['value']:.4g} (floor {score['floor']:.4g})"
@@ -327,26 +331,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is nothing, or it is not what the schema describes.
   """
-  file = folder / NAME
-  try:
-    result = json.loads(file.read_text())
-    _validator().validate(result)
-  except OSError as error:
-    raise errors.UserError(
-      f"there is no {file} ({error.strerror}); run the verb generation"
-    ) from error
-  except (ValueError, jsonschema.ValidationError) as error:
-    why = getattr(error, "message", str(error))
-    raise errors.UserError(
-      f"{file} is not of this version of vdr ({why}); delete it and run the"
-      " verb generation again"
-    ) from error
-  return result
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-  return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text()))
+  return SCHEMA.read(folder / NAME)
 
 
 def _refuse_other(

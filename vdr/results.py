@@ -6,21 +6,21 @@ differences between any two backbones are resampled.
 """
 
 import dataclasses
-import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jsonschema
 import numpy as np
 
 from vdr.metrics import accumulators, statistics
-from vdr.runtime import errors
+from vdr.runtime import schemas
 from vdr.runtime import workdir as workdirs
 
 NAME, CLIPS_NAME = "result.json", "clips.npz"
-SCHEMA_PATH = pathlib.Path(__file__).with_name("result.schema.json")
+SCHEMA = schemas.Schema(
+  pathlib.Path(__file__).with_name("result.schema.json"), "evaluate"
+)
 LEVEL = 0.95  # of all intervals
 NUM_DRAWS = 10_000
 METHOD = (
@@ -47,10 +47,7 @@ def write(
     ValueError: the result is not what the schema describes.
   """
   plain = json.loads(json.dumps(to_plain(result), allow_nan=False))
-  try:
-    _validator().validate(plain)
-  except jsonschema.ValidationError as error:
-    raise ValueError(f"{folder / NAME}: {error.message}") from error
+  SCHEMA.check(folder / NAME, plain)
   folder.mkdir(parents=True, exist_ok=True)
   arrays = {
     f"{name}/{seed}/{part}": value
@@ -61,7 +58,7 @@ def write(
   with workdirs.atomic_path(folder / CLIPS_NAME) as temporary:
     with temporary.open("wb") as file:
       np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-  workdirs.write_text(folder / NAME, json.dumps(plain, indent=2) + "\n")
+  SCHEMA.write(folder / NAME, plain)
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
@@ -70,20 +67,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it is not what the schema describes.
   """
-  file = folder / NAME
-  try:
-    result = json.loads(file.read_text())
-    _validator().validate(result)
-  except OSError as error:
-    raise errors.UserError(
-      f"there is no {file} ({error.strerror}); run the verb evaluate"
-    ) from error
-  except (ValueError, jsonschema.ValidationError) as error:
-    why = getattr(error, "message", str(error))
-    raise errors.UserError(
-      f"{file} is no result of this version of vdr ({why}); run it again"
-    ) from error
-  return result
+  return SCHEMA.read(folder / NAME)
 
 
 def read_clips(folder: pathlib.Path) -> dict[str, list[accumulators.Ratio]]:
@@ -174,8 +158,3 @@ def to_plain(tree: Any) -> Any:
   if isinstance(tree, float) and not np.isfinite(tree):
     return None
   return tree
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-  return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text()))
