@@ -101,7 +101,7 @@ def test_a_file_that_says_something_else_is_refused(tmp_path):
   with pytest.raises(errors.UserError, match="run the verb look"):
     look.read(tmp_path)
   (tmp_path / look.NAME).write_text(json.dumps({"schema_version": 2}))
-  with pytest.raises(errors.UserError, match="none of this version"):
+  with pytest.raises(errors.UserError, match="no result of this version"):
     look.read(tmp_path)
 
 

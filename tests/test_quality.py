@@ -297,5 +297,5 @@ def test_a_result_of_another_form_is_told(tmp_path):
   with pytest.raises(errors.UserError, match="run the verb generation"):
     quality.read(tmp_path)
   (tmp_path / quality.NAME).write_text(json.dumps({"schema_version": 2}))
-  with pytest.raises(errors.UserError, match="not of this version"):
+  with pytest.raises(errors.UserError, match="no result of this version"):
     quality.read(tmp_path)
