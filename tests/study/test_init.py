@@ -50,6 +50,7 @@ def test_a_plan_alone_leaves_nothing(nothing, tmp_path, capsys):
 
 def test_all_verbs_run_and_then_the_report(nothing, tmp_path):
   cfg = study_config.get_config("debug")
+  cfg.runner.kind = "here"
   study.run(cfg, tmp_path)
   assert nothing.jobs[0] == "physics"
   assert {"tokenizer", "train", "evaluate"} <= set(nothing.jobs)
@@ -69,7 +70,9 @@ def test_a_failure_is_one_line_and_still_gets_a_report(
 
   monkeypatch.setattr(nothing, "run", fail)
   with pytest.raises(errors.UserError, match="train-.*too large.*more failed"):
-    study.run(study_config.get_config("debug"), tmp_path)
+    cfg = study_config.get_config("debug")
+    cfg.runner.kind = "here"
+    study.run(cfg, tmp_path)
   assert (tmp_path / "report").is_dir()
 
 
@@ -87,7 +90,7 @@ def start(path, *options):
       "vdr.main",
       f"--config={ROOT}/configs/study.py:debug",
       f"--workdir={path}",
-      *options,
+      *(options or ("--config.runner.kind=here",)),
     ],
     cwd=ROOT,
     start_new_session=True,
