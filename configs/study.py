@@ -8,7 +8,7 @@ Start it again to go on where it stopped. With --config.dry_run=true it says
 what would run, how long and how large. Variants:
 
 * `debug` (everything tiny; under 3 minutes), `local` (32 × 32; under 15 minutes
-  on 2 cores), `cpu_long` (64 × 64, two seeds of pretraining; about 45 minutes);
+  on 2 cores), `cpu_long` (64 × 64, two seeds of pretraining; not yet run);
 * `gpu` (128 × 128, `small` and `base`; one GPU, a few hours; not yet measured);
 * `paper` (walt_284m and walt_1p9b; a cluster, with config.runner; its data by
   --config.data.pretrain=folder:DIR; tasks on simulated clips; not yet run);

@@ -6,11 +6,16 @@ import os
 import threading
 
 
-def usable_cores() -> int:
-  """Cores that this process may run on."""
+def cores() -> list[int]:
+  """The numbers of the cores that this process may run on."""
   if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1  # macOS
+    return sorted(os.sched_getaffinity(0))
+  return list(range(os.cpu_count() or 1))  # macOS
+
+
+def usable_cores() -> int:
+  """How many cores this process may run on."""
+  return len(cores())
 
 
 def resolve(num_workers: int) -> int:

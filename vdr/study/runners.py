@@ -79,7 +79,7 @@ def several(
   failed = here(wide, study, config, told)
   for cell in cells:
     cell.forget_failure(study)
-  cores = sorted(_cores())
+  cores = processes.cores()
   count = min(config.runner.processes, len(cores))
   context = multiprocessing.get_context("spawn")
   plain = plain_configs.to_json(config)
@@ -301,9 +301,3 @@ def _unfinished(
     for cell in _only(cells, config)
     if not cell.is_finished(study) and not _is_lost(cell, study)
   }
-
-
-def _cores() -> set[int]:
-  if hasattr(os, "sched_getaffinity"):
-    return os.sched_getaffinity(0)
-  return set(range(os.cpu_count() or 1))
