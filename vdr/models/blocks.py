@@ -45,17 +45,18 @@ class SelfAttention(nnx.Module):
       return self.out(self.qkv(x, part=2))
     _, t, h, w, _ = x.shape
     qkv = self.qkv(windows.partition(x, window))  # [b2 n 3 a c]
-    q = layers.rms_norm(qkv[:, :, 0], self.q_scale[...])
-    k = layers.rms_norm(qkv[:, :, 1], self.k_scale[...])
+    # The gradient of a split is one concatenation, that of three slices is
+    # three padded arrays and their sum.
+    q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
+    q = layers.rms_norm(q, self.q_scale[...])
+    k = layers.rms_norm(k, self.k_scale[...])
     bias = None
     if self.relative is not None:
       bias = self.relative(window)
     else:
       angles = positions.rotations(window, q.shape[-1])
       q, k = positions.rotate(q, angles), positions.rotate(k, angles)
-    y = attention.attend(
-      q, k, qkv[:, :, 2], bias=bias, implementation=implementation
-    )
+    y = attention.attend(q, k, v, bias=bias, implementation=implementation)
     return windows.merge(self.out(y), window, (t, h, w))
 
 
