@@ -213,3 +213,12 @@ def test_what_a_fusion_changes_in_place_counts_as_the_change(stated):
     """),
   )
   assert hlo.traffic(module).others == 32
+
+
+def test_what_is_no_number_has_no_bytes():
+  module = entry(
+    "%x = f32[4]{0} parameter(0)",
+    "%t = token[] after-all()",
+    "%s = (f32[4]{0}, token[]) custom-call(%x, %t)",
+  )
+  assert hlo.traffic(module) == hlo.Traffic(0.0, 32.0)

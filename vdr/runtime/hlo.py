@@ -161,7 +161,8 @@ def _shapes(text: str) -> Iterator[Shape]:
     r"\b([a-z]+\d*\w*)\[([\d,<=]*)\](\{[^}]*\})?", text
   ):
     sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
-    bits = _BITS.get(kind) or int(re.findall(r"\d+", kind)[0])
+    # Others than numbers, `token` for example, hold nothing.
+    bits = _BITS.get(kind) or int((re.findall(r"\d+", kind) or [0])[0])
     # S(1) is the vector memory, others hold scalars and semaphores.
     space = re.search(r"\bS\((\d+)\)", layout)
     is_in_hbm = space is None or space[1] == "0"
