@@ -83,6 +83,7 @@ VARIANTS = {
     **pixels(128),
     "model.size": "walt_284m",
     "model.dtype": "bfloat16",
+    "model.remat": "dots",  # without, 8 clips and 8 images need 27 GB a chip
     "data.batch_size": 128,
     "images.batch_size": 128,
   },
