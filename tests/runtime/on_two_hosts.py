@@ -135,7 +135,7 @@ def main(argv):
     found = {part.__name__: part(index) for part in parts}
     print(json.dumps({"index": index} | found))
 
-  vdr_main._verb = lambda job: verb
+  vdr_main._verb = lambda job, together: verb
   config = "--config=configs/preview.py"
   return vdr_main.main([argv[0], config, "--workdir=none", *options])
 
