@@ -1,9 +1,10 @@
 """From a checkpoint to result files."""
 
+import numpy as np
 import pytest
 
 from configs import evaluate as evaluate_config
-from tests import training
+from tests import many_hosts, training
 from vdr import evaluate, results, train
 from vdr.runtime import errors
 
@@ -65,6 +66,34 @@ def test_scores_follow_from_the_clips(evaluated):
       assert found["difference"]["value"] == pytest.approx(
         run.score() - other.score()
       )
+
+
+@pytest.mark.parametrize("store_gb", [1.0, 0.0], ids=["stored", "streamed"])
+def test_hosts_come_to_what_one_does(
+  checkpoint, evaluated, tmp_path, monkeypatch, store_gb
+):
+  """Threads, of which the third has no batch of some splits."""
+  cfg = config(checkpoint, probe__store_gb=store_gb)
+  expected = evaluated
+  if not store_gb:  # blocks are shuffled one by one
+    expected = tmp_path / "alone"
+    evaluate.run(cfg, expected)
+  path = tmp_path / "run"
+  many_hosts.run(monkeypatch, 3, lambda index: evaluate.run(cfg, path))
+  for name in ("action", "pose"):
+    found, one = (results.read(x / name) for x in (path, expected))
+    for key in ("n", "skipped", "best"):
+      assert found[key] == one[key]
+    clips, others = (results.read_clips(x / name) for x in (path, expected))
+    assert clips.keys() == others.keys()
+    for key, (run,) in clips.items():
+      np.testing.assert_allclose(
+        run.numerator, others[key][0].numerator, rtol=1e-4, atol=1e-6
+      )
+    pictures = [
+      sorted(p.name for p in x.rglob("*.png")) for x in (path, expected)
+    ]
+    assert pictures[0] == pictures[1] and pictures[0]
 
 
 def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
