@@ -67,4 +67,10 @@ def run(monkeypatch, count, work):
       patch.setattr(hosts, name, getattr(fake, name))
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
       started = [pool.submit(fake.start, i, work) for i in range(count)]
+    # Of a host that failed the others only tell that it did not come.
+    for lonely in (False, True):
+      for one in started:
+        error = one.exception()
+        if error and isinstance(error, threading.BrokenBarrierError) == lonely:
+          raise error
     return [one.result() for one in started]

@@ -108,9 +108,9 @@ def read(
     cells = [np.asarray(cell) for cell in _prepare(raw, prepare, store)]
     mine = Part(cells, {k: np.asarray(v) for k, v in own.items()})
     for part in hosts.gather(mine):
-      if left > 0:
+      is_one, left = left > 0, left - len(part.cells[0])
+      if is_one:
         yield part
-      left -= len(part.cells[0])
 
 
 def collect(parts: Iterable[Part]) -> Block:
