@@ -5,6 +5,7 @@ real ones are in `tests/runtime/on_two_hosts.py`, and in the slow tests.
 """
 
 import concurrent.futures
+import pickle
 import threading
 
 import jax
@@ -21,7 +22,7 @@ class _Hosts:
     self.count = count
     self._own = threading.local()
     self._barrier = threading.Barrier(count)
-    self._values = [None] * count
+    self._values = [b""] * count
 
   def index(self):
     return self._own.index
@@ -35,9 +36,9 @@ class _Hosts:
       raise
 
   def gather(self, value):
-    self._values[self.index()] = value
+    self._values[self.index()] = pickle.dumps(value)
     self._barrier.wait(WAIT_S)
-    found = list(self._values)
+    found = [pickle.loads(sent) for sent in self._values]
     self._barrier.wait(WAIT_S)
     return found
 
@@ -51,7 +52,7 @@ class _Hosts:
         found = work()
       except Exception as error:
         failure = error
-    if self.gather(failure)[0] is not None:
+    if self.gather(failure is not None)[0]:
       raise failure or errors.UserError("the first host ended with an error")
     return found
 
