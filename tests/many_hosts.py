@@ -25,7 +25,7 @@ class _Hosts:
     self._values = [b""] * count
 
   def index(self):
-    return self._own.index
+    return getattr(self._own, "index", 0)
 
   def start(self, index, work):
     self._own.index = index

@@ -5,7 +5,7 @@ import pytest
 
 from configs import evaluate as evaluate_config
 from tests import many_hosts, training
-from vdr import evaluate, results, train
+from vdr import evaluate, results, train, trained
 from vdr.runtime import errors
 
 
@@ -79,6 +79,8 @@ def test_hosts_come_to_what_one_does(
     expected = tmp_path / "alone"
     evaluate.run(cfg, expected)
   path = tmp_path / "run"
+  model = trained.load(checkpoint)  # Orbax has hosts of its own
+  monkeypatch.setattr(trained, "load", lambda path, which: model)
   many_hosts.run(monkeypatch, 3, lambda index: evaluate.run(cfg, path))
   for name in ("action", "pose"):
     found, one = (results.read(x / name) for x in (path, expected))

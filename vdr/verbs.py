@@ -24,7 +24,7 @@ JOBS = {
   "preview": "draw a source's clips with everything known about them",
 }
 
-# Verbs that several hosts work at together; others are the first host's.
+# Verbs that know of several hosts, and are run on all; others on the first.
 SHARED = ("latents", "train", "evaluate", "generation", "sample", "extract")
 
 
