@@ -14,7 +14,7 @@ import pytest
 from configs import study as study_config
 from tests import many_hosts
 from vdr import report, results, study, verbs
-from vdr.runtime import errors
+from vdr.runtime import errors, launcher
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -197,3 +197,21 @@ def test_two_processes_come_to_the_same(unbroken, tmp_path, options):
   finish(start(path, *options))
   # Processes have other numbers of cores: equal but for rounding.
   same(found(path), unbroken, tolerance=2e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_hosts_come_to_the_same(unbroken, tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  words = (
+    *(f"--config={ROOT}/configs/study.py:debug", f"--workdir={tmp_path}"),
+    *("--config.runner.kind=here", "--config.hosts.heartbeat_s=60"),
+  )
+  assert launcher.launch(words, 2) == 0
+  assert (tmp_path / "report" / "index.html").exists()
+  evaluated = results.read(
+    next(tmp_path.glob("cells/main-*/*/result.json")).parent
+  )
+  assert evaluated["versions"]["process_count"] == 2
+  # Sums over hosts are in another order: equal but for rounding.
+  same(found(tmp_path), unbroken, tolerance=2e-2)
