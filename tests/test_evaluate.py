@@ -88,7 +88,7 @@ def test_hosts_come_to_what_one_does(
         run.numerator, others[key][0].numerator, rtol=1e-4, atol=1e-6
       )
     pictures = [
-      sorted(p.name for p in x.rglob("*.png")) for x in (path, expected)
+      sorted(p.name for p in x.rglob("*.png")) for x in (path, evaluated)
     ]
     assert pictures[0] == pictures[1] and pictures[0]
 
