@@ -1,11 +1,10 @@
 """From a checkpoint to result files."""
 
-import numpy as np
 import pytest
 
 from configs import evaluate as evaluate_config
-from tests import many_hosts, training
-from vdr import evaluate, results, train, trained
+from tests import training
+from vdr import evaluate, results, train
 from vdr.runtime import errors
 
 
@@ -66,31 +65,6 @@ def test_scores_follow_from_the_clips(evaluated):
       assert found["difference"]["value"] == pytest.approx(
         run.score() - other.score()
       )
-
-
-def test_hosts_come_to_what_one_does(
-  checkpoint, evaluated, tmp_path, monkeypatch
-):
-  """Two of them, threads, of which one has no clips to select or test on."""
-  cfg = config(checkpoint)
-  path = tmp_path / "run"
-  model = trained.load(checkpoint)  # Orbax has hosts of its own
-  monkeypatch.setattr(trained, "load", lambda path, which: model)
-  many_hosts.run(monkeypatch, 2, lambda index: evaluate.run(cfg, path))
-  for name in ("action", "pose"):
-    found, one = (results.read(x / name) for x in (path, evaluated))
-    for key in ("n", "skipped", "best"):
-      assert found[key] == one[key]
-    clips, others = (results.read_clips(x / name) for x in (path, evaluated))
-    assert clips.keys() == others.keys()
-    for key, (run,) in clips.items():
-      np.testing.assert_allclose(
-        run.numerator, others[key][0].numerator, rtol=1e-4, atol=1e-6
-      )
-    pictures = [
-      sorted(p.name for p in x.rglob("*.png")) for x in (path, evaluated)
-    ]
-    assert pictures[0] == pictures[1] and pictures[0]
 
 
 def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
