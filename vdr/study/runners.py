@@ -150,7 +150,10 @@ def follow(cells: list[Cell], study: pathlib.Path) -> None:
   """
   by_name = {cell.name: cell for cell in cells}
   while name := hosts.first_says():
-    by_name[name].run(study)
+    try:
+      by_name[name].run(study)
+    except errors.UserError as error:
+      raise errors.UserError(f"cell {name}: {error}") from error
 
 
 def start_loop(
