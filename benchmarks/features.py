@@ -52,7 +52,7 @@ def _backbone() -> features.Backbone:
   )
   key = jax.random.key(0)
   params = {
-    "model": backbones._random_params(network.model, key),
+    "model": backbones.random_params(network.model, key),
     "tokenizer": tokenizer.init(cfg, key),
   }
   return features.Backbone(network, params, {"kind": "random"})

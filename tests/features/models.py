@@ -26,9 +26,7 @@ def trained_model(seed: int = 0, **fields) -> trained.Trained:
     np.linspace(-1, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
     np.linspace(0.5, 1, 2 * cfg.tokenizer.channels).reshape(2, -1),
   )
-  params = backbone._random_params(
-    networks.freeze(model), jax.random.key(seed), backbone.RANDOM_GATES
-  )
+  params = backbone.random_params(networks.freeze(model), jax.random.key(seed))
   meta = {"hash": "0" * 16, "tokenizer_hash": "1" * 16, "step": 1}
   meta["which"] = "ema"
   return trained.Trained(

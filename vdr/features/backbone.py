@@ -245,7 +245,7 @@ def build(
     )
     if kind == "random":
       key = jax.random.key(seed)
-      params["model"] = _random_params(network.model, key, gates)
+      params["model"] = random_params(network.model, key, gates)
       about |= {"seed": seed, "gate_scale": gates}
       about["hash"] = fingerprint.of(params["model"])
     else:
@@ -255,9 +255,16 @@ def build(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _random_params(
-  cfg: networks.Frozen, key: Key[Array, ""], gates: float
+def random_params(
+  cfg: networks.Frozen, key: Key[Array, ""], gates: float = RANDOM_GATES
 ) -> PyTree:
+  """Parameters of a network that was never trained, but whose blocks all act.
+
+  Args:
+    cfg: of the model, frozen.
+    key: that they are drawn with.
+    gates: the scale of the gates, which are zero at the start of training.
+  """
   return dit.init(cfg, key, gate_scale=gates)
 
 
