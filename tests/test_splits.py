@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import evaluate as evaluate_config
+from tests import many_hosts
 from vdr import splits, tasks
 from vdr.data import source
 from vdr.data.physics import clip
@@ -87,6 +88,39 @@ def test_a_reading_that_was_left_is_not_kept(cfg):
   clips, _ = made(cfg, "action")
   next(iter(clips.batches("train")))
   assert len(clips.targets("train")["clip_valid"]) == 8  # two whole batches
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_hosts_take_turns_at_the_batches_of_one(cfg, monkeypatch, count):
+  """7 train clips of 12, and 6 of test, by fours; clip 2 can't be read."""
+
+  def one_after_another(clips, split):
+    return [
+      (batch["clip_index"][own["clip_valid"]].tolist(), own)
+      for batch, own in clips.batches(split)
+    ]
+
+  def on_host(index):
+    clips, _ = made(cfg, "action")
+    read = [one_after_another(clips, "test") for _ in range(2)]
+    return read, clips.targets("train"), clips.targets("test"), clips.num_read
+
+  alone, _ = made(cfg, "action")
+  found = many_hosts.run(monkeypatch, count, on_host)
+  for split, place in (("train", 1), ("test", 2)):
+    (action,) = alone.tasks
+    expected = splits.valid_targets(action, alone.targets(split))
+    for host in found:
+      own = splits.valid_targets(action, host[place])
+      np.testing.assert_array_equal(own["action"], expected["action"])
+      assert host[3] == {"train": 6, "test": 5}
+  for reading in (0, 1):
+    each = [[index for index, _ in host[0][reading]] for host in found]
+    assert each[0] == [[0, 1, 3]] and each[1] == [[4, 5]]
+    assert all(part == [[]] for part in each[2:])
+    for host in found:
+      for _, own in host[0][reading]:
+        assert own["action/action"].shape == own["clip_valid"].shape == (4,)
 
 
 def test_images_are_the_middle_frames(cfg):

@@ -2,7 +2,7 @@
 
 A work directory gets, for each task, a folder with `result.json`, `clips.npz`
 (see `vdr.results`) and pictures of predictions beside the truth. Finished tasks
-are not run again.
+are not run again. Several hosts share the clips and the probes (`vdr.probing`).
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from vdr import tasks as tasks_lib
 from vdr.data import source as source_lib
 from vdr.metrics import statistics
 from vdr.probes import make
-from vdr.runtime import errors, plain_configs, versions
+from vdr.runtime import errors, hosts, plain_configs, versions
 from vdr.runtime import workdir as workdirs
 from vdr.tasks import Task, task
 
@@ -54,15 +54,24 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   tasks = _tasks(config)
   backbone = features.build(cfg.backbone, model)
   backbone.resolve(_spec(cfg, backbone))
-  path = workdirs.claim(workdir, config, SECTIONS)
-  workdirs.remove_leftovers(path)
-  missing = [t for t in tasks if not (path / t.name / results.NAME).exists()]
+  path = pathlib.Path(workdir).expanduser()
+  found = hosts.first_does(lambda: _prepare(config, path, tasks))
+  missing = hosts.gather(found)[0] or set()
   for is_image in (True, False):
-    group = [t for t in missing if t.is_image == is_image]
+    group = [t for t in tasks if t.is_image == is_image and t.name in missing]
     if group:
       _Evaluation(config, path, model, group).run(controls)
-  for one in tasks:
-    print(_line(results.read(path / one.name)))
+  if hosts.is_first():
+    for one in tasks:
+      print(_line(results.read(path / one.name)))
+
+
+def _prepare(config: Config, path: pathlib.Path, tasks: list[Task]) -> set[str]:
+  """Takes the work directory, and tells which tasks have no result there."""
+  workdirs.claim(path, config, SECTIONS)
+  workdirs.remove_leftovers(path)
+  names = {one.name for one in tasks}
+  return {x for x in names if not (path / x / results.NAME).exists()}
 
 
 def _tasks(config: Config) -> list[Task]:
@@ -140,8 +149,10 @@ class _Evaluation:
         continue
       for name, one in self._control(control, spec, found).items():
         beside[name][control.name] = one
-    for name in self._tasks:
-      self._write(self._tasks[name], found[name], beside[name])
+    for name, one in self._tasks.items():
+      hosts.first_does(
+        lambda name=name, one=one: self._write(one, found[name], beside[name])
+      )
 
   def _control(
     self,
@@ -193,25 +204,33 @@ class _Evaluation:
       extraction.frame_times,
     )
     train = self._splits.targets("train")
-    found = {}
+    fits, turn = {}, 0
     for name, one in self._tasks.items():
       at = [(cell.layer, cell.noise_level) for cell in extraction.cells]
       only = range(len(at))
       if places is not None:
         only = [i for i in only if at[i] == places[name]]
-      probed = probing.probe(
+      fits[name] = probing.fit(
         one,
         extraction,
         self._config.probe,
         shape,
         self._plan,
         splits.valid_targets(one, train),
-        only,
+        probing.mine(extraction, only, turn),
         label=f"{name}, {label}",
         shown=0 if places else self._config.evaluate.num_shown,
       )
-      found[name] = _Found(backbone.about | {"view": view}, probed)
-    return found
+      turn += len(only)
+    parts = hosts.gather(fits)
+    about = backbone.about | {"view": view}
+    return {
+      name: _Found(
+        about,
+        probing.choose_best(one, extraction, [part[name] for part in parts]),
+      )
+      for name, one in self._tasks.items()
+    }
 
   def _write(self, one: Task, found: _Found, beside: dict[str, _Found]) -> None:
     """The result of one task, once everything about it is known."""

@@ -4,6 +4,7 @@ python -m vdr.main --config=configs/NAME.py[:variant] --workdir=DIR
                    [--config.key=value …]
 """
 
+import functools
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,8 +32,11 @@ Verbs (config.job):
 JOBS = verbs.JOBS | {"study": "do all of that for two models, and report"}
 
 
-def _verb(job: str) -> Callable:
-  """The function behind a verb; its module is imported only now."""
+def _verb(job: str, together: bool = False) -> Callable:
+  """What runs a verb, here or together with other hosts.
+
+  Its module is imported only now.
+  """
   if job not in JOBS:
     raise errors.UserError(
       f"config.job={job!r} is no verb; choose from {', '.join(JOBS)}"
@@ -41,6 +45,8 @@ def _verb(job: str) -> Callable:
     from vdr import study
 
     return study.run
+  if together:
+    return functools.partial(verbs.run, job)
   return verbs.module(job).run
 
 
@@ -79,7 +85,7 @@ def _run_with_others(config: Any, workdir: str) -> int:
 
   try:
     hosts.connect(config.hosts)
-    _verb(str(config.job))(config, workdir)
+    _verb(str(config.job), together=True)(config, workdir)
     status = 0
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)

@@ -3,10 +3,17 @@
 Features of a split are read once for all tasks. Hyper-parameters are chosen on
 `select`; so is the best cell, a layer at a noise level. Everything that is
 reported comes from `test`, which nothing was chosen on.
+
+Several hosts share the reading, batch by batch, and the probes, cell by cell:
+
+    extraction = extract(...)  # what all have read, on every host
+    fits = fit(task, ..., mine(extraction, cells))
+    probed = choose_best(task, extraction, hosts.gather(fits))
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +28,7 @@ from vdr.probes import choose, engine
 from vdr.probes import head as head_lib
 from vdr.probes import readout as readout_lib
 from vdr.probes.plan import Plan
-from vdr.runtime import errors, progress
+from vdr.runtime import errors, hosts, progress
 from vdr.tasks import Task, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -50,6 +57,24 @@ class Drawn(NamedTuple):
   targets: Arrays
   outputs: Arrays
   attention: Float[np.ndarray, "b q t h w"] | None
+
+
+class Fit(NamedTuple):
+  """What probes at one cell scored in one task.
+
+  Attributes:
+    cell: its number in the extraction.
+    hyper: that `select` chose; None where all of them diverged.
+    select: primary metric on `select`, a mean over seeds.
+    runs: on `test`: metric → a ratio for each seed.
+    drawn: of the best cell of those fitted together, if it is to be drawn.
+  """
+
+  cell: int
+  hyper: tuple[float, float] | None
+  select: float
+  runs: dict[str, list[accumulators.Ratio]]
+  drawn: Drawn | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +155,12 @@ def extract(
 
   def shown(split: str) -> Iterator[tuple[Arrays, Arrays]]:
     total = clips.count(split)
-    with progress.bar(total, unit="clip", label=f"{label}, {split}") as bar:
+    title, quiet = f"{label}, {split}", not hosts.is_first()
+    with progress.bar(total, unit="clip", label=title, quiet=quiet) as bar:
       for batch in clips.batches(split):
         yield batch
-        bar.advance(int(batch[1]["clip_valid"].sum()))
+        rows = jax.process_count() * len(batch[1]["clip_valid"])
+        bar.advance(min(rows, total - bar.done))
 
   blocks: dict[str, blocks_lib.Blocks] = {}
   for split in splits.SPLITS:
@@ -151,18 +178,38 @@ def extract(
   return Extraction(cells, blocks, tuple(int(t) for t in times))
 
 
-def probe(
+def mine(
+  extraction: Extraction, cells: Sequence[int], turn: int = 0
+) -> list[int]:
+  """Those of some cells at which this host fits probes.
+
+  Hosts take turns. Features that are streamed are made by all hosts together,
+  so there each host fits all probes: they must ask for the same clips.
+
+  Args:
+    extraction: features of all splits.
+    cells: which.
+    turn: cells that were shared out before, of other tasks.
+  """
+  parts = extraction.blocks.values()
+  if not all(isinstance(part, blocks_lib.Block) for part in parts):
+    return list(cells)
+  index, count = jax.process_index(), jax.process_count()
+  return [cell for i, cell in enumerate(cells, turn) if i % count == index]
+
+
+def fit(
   one: Task,
   extraction: Extraction,
   cfg: Config,
   shape: task.Shape,
   plan: Plan,
   train: Arrays,
-  only: Sequence[int] | None = None,
+  cells: Sequence[int],
   label: str = "",
   shown: int = 0,
-) -> Probed:
-  """Fits probes of one task, chooses on `select`, scores on `test`.
+) -> list[Fit]:
+  """Fits probes of one task, chooses hypers on `select`, scores on `test`.
 
   Args:
     one: the task.
@@ -171,16 +218,14 @@ def probe(
     shape: of clips and features.
     plan: how probes are fitted.
     train: the task's targets of the clips to fit on.
-    only: cells to probe; all by default.
+    cells: at which; there may be none.
     label: for the progress bar.
     shown: test clips whose outputs and attention are kept, to be drawn.
-
-  Raises:
-    UserError: all probes diverged.
   """
-  chosen_cells = range(len(extraction.cells)) if only is None else only
+  if not cells:
+    return []
   blocks = {
-    split: _for_task(part, one, chosen_cells)
+    split: _for_task(part, one, cells)
     for split, part in extraction.blocks.items()
   }
   readout = one.readout(cfg, shape, train)
@@ -194,30 +239,68 @@ def probe(
     plan,
     draw=readout.draw,
     label=label or one.name,
+    quiet=not hosts.is_first(),
   )
   scores = _scores(one, readout.head, fitted.params, blocks["select"], plan)
   primary = scores[one.primary]
   select = np.array([[[r.score() for r in s] for s in h] for h in primary])
   worse = one.goal.lower_is_better
-  best_hyper = choose.choose(select, worse, fitted.diverged)
-  if (best_hyper == choose.NONE).all():
+  hypers = choose.choose(select, worse, fitted.diverged)
+  by_cell = select[np.arange(len(select)), np.maximum(hypers, 0)].mean(1)
+  by_cell = np.where(hypers == choose.NONE, np.nan, by_cell)
+  best = _best(one, by_cell)
+  params = choose.take(fitted.params, hypers)
+  test = _scores(one, readout.head, params, blocks["test"], plan)
+  drawn = _outputs(readout.head, params, blocks["test"], best, shown)
+  return [
+    Fit(
+      cell,
+      plan.hypers[hypers[i]] if hypers[i] != choose.NONE else None,
+      float(by_cell[i]),
+      {name: runs[i][0] for name, runs in test.items()},
+      drawn if i == best else None,
+    )
+    for i, cell in enumerate(cells)
+  ]
+
+
+def choose_best(
+  one: Task, extraction: Extraction, parts: Sequence[Iterable[Fit]]
+) -> Probed:
+  """What was found at all cells, and the best of them.
+
+  Args:
+    one: the task.
+    extraction: what was probed.
+    parts: what each host found; of a cell in several, the first one counts.
+
+  Raises:
+    UserError: all probes diverged.
+  """
+  found = {fit.cell: fit for fit in itertools.chain(*reversed(parts))}
+  fits = [found[cell] for cell in sorted(found)]
+  if all(fit.hyper is None for fit in fits):
     raise errors.UserError(
       f"all probes of task {one.name} diverged; lower probe.learning_rates"
     )
-  by_cell = select[np.arange(len(select)), np.maximum(best_hyper, 0)].mean(1)
-  by_cell = np.where(best_hyper == choose.NONE, np.nan, by_cell)
-  best = int(np.nanargmin(by_cell) if worse else np.nanargmax(by_cell))
-  params = choose.take(fitted.params, best_hyper)
-  test = _scores(one, readout.head, params, blocks["test"], plan)
-  drawn = _outputs(readout.head, params, blocks["test"], best, shown)
-  hypers = plan.hypers
+  select = [fit.select for fit in fits]
+  best = _best(one, np.array(select))
   return Probed(
-    cells=[extraction.cells[i] for i in chosen_cells],
-    hypers=[hypers[h] if h != choose.NONE else None for h in best_hyper],
-    select=by_cell.tolist(),
+    cells=[extraction.cells[fit.cell] for fit in fits],
+    hypers=[fit.hyper for fit in fits],
+    select=select,
     best=best,
-    runs={k: [cell[0] for cell in v] for k, v in test.items()},
-    drawn=drawn,
+    runs={name: [fit.runs[name] for fit in fits] for name in fits[0].runs},
+    drawn=fits[best].drawn,
+  )
+
+
+def _best(one: Task, select: Float[np.ndarray, " cells"]) -> int:
+  """The number of the best cell; the first where all of them diverged."""
+  if np.isnan(select).all():
+    return 0
+  return int(
+    np.nanargmin(select) if one.goal.lower_is_better else np.nanargmax(select)
   )
 
 

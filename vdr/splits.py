@@ -1,16 +1,19 @@
 """The clips that probes are fitted to, chosen on and scored on.
 
-Three splits of one source, with the targets of some tasks.
+Three splits of one source, with the targets of some tasks. Several hosts take
+turns at the batches of a split; a batch is whole, so that what is computed of
+it is what one host would.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
 from vdr.data import loader
-from vdr.runtime import errors
+from vdr.runtime import errors, hosts
 from vdr.tasks import Task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -29,7 +32,7 @@ class Splits:
     tasks: all of them.
     is_image: they are asked of the middle frame only.
     num_clips: of each split, those that can't be read among them.
-    skipped: clips of each split that could not be read.
+    skipped: clips of each split that could not be read, at its first reading.
   """
 
   def __init__(self, config: Config, tasks: Sequence[Task]):
@@ -42,29 +45,33 @@ class Splits:
   def batches(self, split: str) -> Iterator[tuple[Arrays, Arrays]]:
     """Every clip of a split, once, in order; the last batch is filled up.
 
+    Host h of n gets batches h, h + n, h + 2n, … All get equally many, some of
+    them one without clips at the end, and all go on together.
+
     Yields:
       A batch, and the targets of all tasks, under "TASK/NAME"; `clip_valid`
       there says which clips count.
     """
-    kept, parts, start = self._kept.get(split), [], 0
+    kept, parts = self._kept.get(split), []
     fields = {name for one in self.tasks for name in one.fields}
-    for batch in self._read(split, fields if kept is None else set()):
-      stop = start + len(batch["clip_valid"])
+    for start, batch in self._read(split, fields if kept is None else set()):
       if kept is None:
-        own = self._targets(batch)
-        parts.append(own)
+        found = hosts.gather(self._targets(batch))
+        parts += found
+        own = found[jax.process_index()]
       else:
+        stop = start + len(batch["clip_valid"])
         own = {k: v[start:stop] for k, v in kept.items()}
         own["clip_valid"] = own["clip_valid"] & batch["clip_valid"]
-      start = stop
       yield batch, own
     if kept is None and parts:
-      self._kept[split] = {
+      self._kept[split] = kept = {
         k: np.concatenate([part[k] for part in parts]) for k in parts[0]
       }
+      self.skipped[split] = self.count(split) - int(kept["clip_valid"].sum())
 
   def targets(self, split: str) -> Arrays:
-    """The targets of all clips of a split, as `batches` has them."""
+    """The targets of all clips of a split, as `batches` of all hosts have."""
     if split not in self._kept:
       for _ in self.batches(split):
         pass
@@ -73,9 +80,12 @@ class Splits:
     return self._kept[split]
 
   def first_clips(self, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
-    """The first test clips; of tasks on images their middle frame."""
-    video = next(iter(self._read("test", set())))["video"][:count]
-    return self.seen(video)
+    """The first test clips; of tasks on images their middle frame.
+
+    For the first host alone, which has the first batch.
+    """
+    _, batch = next(iter(self._read("test", set())))
+    return self.seen(batch["video"][:count])
 
   def seen(self, video: np.ndarray) -> np.ndarray:
     """What tasks are asked of: clips, or their middle frame."""
@@ -98,27 +108,34 @@ class Splits:
   def _loader(self, split: str, fields: Collection[str]) -> loader.Loader:
     config = self._config
     cfg = config.data.copy_and_resolve_references()
+    # The loader shares out the rows of a batch: one for each host's batch.
+    size = cfg.batch_size * jax.process_count()
     with cfg.unlocked():
-      cfg.update(shuffle=False, num_epochs=1)
+      cfg.update(shuffle=False, num_epochs=1, batch_size=size)
       for source in cfg.sources.values():
         source.split = config.evaluate.splits[split]
         source.fields = ("video", *sorted(fields))
     return loader.Loader(
-      cfg, seed=config.seed, num_workers=config.runtime.num_workers
+      cfg,
+      seed=config.seed,
+      num_workers=config.runtime.num_workers,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
     )
 
-  def _read(self, split: str, fields: Collection[str]) -> Iterator[Arrays]:
-    left, bad = self.count(split), 0
+  def _read(
+    self, split: str, fields: Collection[str]
+  ) -> Iterator[tuple[int, Arrays]]:
+    """This host's batches, and where in the split they start."""
+    limit = self.count(split)
+    index, count = jax.process_index(), jax.process_count()
     with self._loader(split, fields) as batches:
-      for batch in batches:
-        batch["clip_valid"] &= np.arange(len(batch["clip_valid"])) < left
-        seen = min(left, int((batch["clip_index"] >= 0).sum()))
-        bad += seen - int(batch["clip_valid"].sum())
-        left -= seen
-        if left <= 0:
-          self.skipped[split] = bad
-        yield batch
-        if left <= 0:
+      for number, batch in enumerate(batches):
+        size = len(batch["clip_valid"])
+        start = (number * count + index) * size
+        batch["clip_valid"] &= start + np.arange(size) < limit
+        yield start, batch
+        if (number + 1) * count * size >= limit:
           break
 
   def _targets(self, batch: Arrays) -> Arrays:

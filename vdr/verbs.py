@@ -1,6 +1,11 @@
 """The verbs, all but the study of them, and the module behind each."""
 
+import os
 import types
+from typing import Any
+
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
 
 # The verbs, in the order of a study: what each does, in a few words.
 JOBS = {
@@ -18,6 +23,25 @@ JOBS = {
   "compile": "prove that a training run fits a TPU slice, without one",
   "preview": "draw a source's clips with everything known about them",
 }
+
+# Verbs that know of several hosts, and are run on all; others on the first.
+SHARED = ("latents", "train", "evaluate", "generation", "sample", "extract")
+
+
+def run(job: str, config: Config, workdir: str | os.PathLike) -> None:
+  """Runs a verb: on all hosts, or on the first one while the others wait.
+
+  Raises:
+    KeyError: there is no such verb.
+    UserError: the config can't be carried out.
+  """
+  from vdr.runtime import hosts  # imports JAX, which not all verbs do
+
+  work = module(job).run
+  if job in SHARED or not hosts.are_many():
+    work(config, workdir)
+  else:
+    hosts.first_does(lambda: work(config, workdir))
 
 
 def module(job: str) -> types.ModuleType:

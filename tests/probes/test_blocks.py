@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import many_hosts
 from tests.probes import clips
 from vdr.probes import blocks, head
 from vdr.probes.plan import Plan
@@ -24,30 +25,65 @@ def batches():
   return iter([np.array([0, 1]), np.array([2, 3]), np.array([4, 5])])
 
 
+def collected(prepare, store="float32"):
+  parts = blocks.read(batches(), extract, prepare, store, NUM_CLIPS)
+  return blocks.collect(parts)
+
+
 class TestCollect:
   def test_it_has_all_clips_in_order_for_each_cell(self):
-    block = blocks.collect(batches(), extract, head.tokens)
+    block = collected(head.tokens)
     assert (block.num_cells, block.num_clips) == (NUM_CELLS, NUM_CLIPS)
     expected = head.tokens(2 * clips.features(NUM_CLIPS) + 1)
     np.testing.assert_allclose(block.features[1], expected, atol=1e-6)
     np.testing.assert_array_equal(block.targets["label"], np.arange(6))
 
   def test_tokens_keep_three_digits_in_half_the_memory(self):
-    whole = blocks.collect(batches(), extract, head.tokens)
-    half = blocks.collect(batches(), extract, head.tokens, "float16")
+    whole = collected(head.tokens)
+    half = collected(head.tokens, "float16")
     assert half.features[0].nbytes * 2 == whole.features[0].nbytes
     np.testing.assert_allclose(
       half.features[0], whole.features[0], rtol=1e-3, atol=1e-6
     )
 
   def test_vectors_are_kept_whole(self):
-    block = blocks.collect(batches(), extract, head.mean, "float16")
+    block = collected(head.mean, "float16")
     assert block.features[0].dtype == jnp.float32
     assert block.features[0].shape == (NUM_CLIPS, clips.SHAPE[-1])
 
   def test_no_clips_are_refused(self):
     with pytest.raises(errors.UserError, match="no clips"):
-      blocks.collect([], extract, head.tokens)
+      blocks.collect([])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("store_bytes", [0, 10**9])
+def test_hosts_read_in_turns_what_one_does(monkeypatch, count, store_bytes):
+  """The last round has batches without clips, of zeros, where it must."""
+  plan = dataclasses.replace(PLAN, store_bytes=store_bytes)
+
+  def make(index):
+    numbers = list(batches()) + [np.array([0, 0])] * count
+    return iter(numbers[index::count][: -(-3 // count)])
+
+  def on_host(index):
+    found = blocks.open_blocks(
+      lambda: make(index), extract, head.tokens, plan, NUM_CLIPS
+    )
+    next(iter(found))  # whoever leaves a reading leaves it with all
+    return [
+      (block.features, {k: np.asarray(v) for k, v in block.targets.items()})
+      for block in found
+    ]
+
+  for found in many_hosts.run(monkeypatch, count, on_host):
+    labels = [targets["label"].tolist() for _, targets in found]
+    sizes = [[0, 1, 2, 3], [4, 5]] if store_bytes == 0 else [list(range(6))]
+    assert labels == sizes
+    whole = np.concatenate([features[1] for features, _ in found])
+    np.testing.assert_array_equal(
+      whole, collected(head.tokens, "float16").features[1]
+    )
 
 
 class TestOpenBlocks:

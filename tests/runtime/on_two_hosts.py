@@ -41,6 +41,11 @@ def first(index):
   return found
 
 
+def said(index):
+  """What the first one says, and that it says no more."""
+  return [hosts.first_says(f"by host {index}"), hosts.first_says("")]
+
+
 def ratio_of(rows):
   """A score of clips whose parts differ by 16 digits."""
   rng = np.random.default_rng(0)
@@ -131,11 +136,11 @@ def main(argv):
     index = config.hosts.index
     if words:
       lose(index, int(words[0]), words[1])
-    parts = (first, metrics, data, steps)
+    parts = (first, said, metrics, data, steps)
     found = {part.__name__: part(index) for part in parts}
     print(json.dumps({"index": index} | found))
 
-  vdr_main._verb = lambda job: verb
+  vdr_main._verb = lambda job, together: verb
   config = "--config=configs/preview.py"
   return vdr_main.main([argv[0], config, "--workdir=none", *options])
 

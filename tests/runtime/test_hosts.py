@@ -65,6 +65,12 @@ def test_what_the_first_does_both_wait_for(both):
   assert other["error"] == "the first host ended with an error; see there"
 
 
+def test_what_the_first_says_both_hear(both):
+  assert hosts.first_says("alone") == "alone"
+  for found in both:
+    assert found["said"] == ["by host 0", ""]
+
+
 def test_gathered_scores_are_those_of_one_host_bit_for_bit(both):
   whole = on_two_hosts.ratio_of(slice(None))
   for found in both:

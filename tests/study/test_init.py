@@ -12,8 +12,9 @@ import time
 import pytest
 
 from configs import study as study_config
+from tests import many_hosts
 from vdr import report, results, study, verbs
-from vdr.runtime import errors
+from vdr.runtime import errors, launcher
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -74,6 +75,30 @@ def test_a_failure_is_one_line_and_still_gets_a_report(
     cfg.runner.kind = "here"
     study.run(cfg, tmp_path)
   assert (tmp_path / "report").is_dir()
+
+
+def test_several_hosts_need_a_runner_for_several(
+  nothing, monkeypatch, tmp_path
+):
+  cfg = study_config.get_config("debug")
+  cfg.runner.kind = "processes"
+  with pytest.raises(errors.UserError, match="processes is for one host"):
+    many_hosts.run(
+      monkeypatch, 2, lambda index: study.run(cfg, tmp_path / "no")
+    )
+  assert not (tmp_path / "no").exists()
+
+
+def test_several_hosts_run_it_together(nothing, monkeypatch, tmp_path):
+  cfg = study_config.get_config("debug")
+  cfg.runner.kind = "here"
+  many_hosts.run(monkeypatch, 2, lambda index: study.run(cfg, tmp_path))
+  assert (tmp_path / "report").is_dir()
+  told = json.loads((tmp_path / "study.json").read_text())
+  for job in {cell["job"] for cell in told["cells"]}:
+    each = 2 if job in verbs.SHARED else 1
+    cells = [cell for cell in told["cells"] if cell["job"] == job]
+    assert nothing.jobs.count(job) == each * len(cells), job
 
 
 def test_a_strange_directory_is_refused(nothing, tmp_path):
@@ -172,3 +197,21 @@ def test_two_processes_come_to_the_same(unbroken, tmp_path, options):
   finish(start(path, *options))
   # Processes have other numbers of cores: equal but for rounding.
   same(found(path), unbroken, tolerance=2e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_hosts_come_to_the_same(unbroken, tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  words = (
+    *(f"--config={ROOT}/configs/study.py:debug", f"--workdir={tmp_path}"),
+    *("--config.runner.kind=here", "--config.hosts.heartbeat_s=60"),
+  )
+  assert launcher.launch(words, 2) == 0
+  assert (tmp_path / "report" / "index.html").exists()
+  evaluated = results.read(
+    next(tmp_path.glob("cells/main-*/*/result.json")).parent
+  )
+  assert evaluated["versions"]["process_count"] == 2
+  # Sums over hosts are in another order: equal but for rounding.
+  same(found(tmp_path), unbroken, tolerance=2e-2)

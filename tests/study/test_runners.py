@@ -7,8 +7,10 @@ import shlex
 import ml_collections
 import pytest
 
+from tests import many_hosts
 from tests.study import fakes
-from vdr.runtime import errors
+from vdr import verbs
+from vdr.runtime import errors, hosts
 from vdr.runtime import workdir as workdirs
 from vdr.study import runners
 
@@ -145,6 +147,40 @@ def test_what_a_verb_prints_goes_to_its_log(fake, tmp_path, monkeypatch, capfd):
   assert text.startswith("so far so good\nTraceback")
   monkeypatch.setattr(fake, "run", run)
   assert here([cell], tmp_path)[0] == {}
+
+
+def together(cells, study, monkeypatch):
+  """What the first of two hosts started, and what each host's verbs did."""
+  monkeypatch.setattr(verbs, "SHARED", ("fake",))
+
+  def on_host(index):
+    if index:
+      return runners.follow(cells, study)
+    try:
+      return here(cells, study)
+    finally:
+      hosts.first_says("")
+
+  return many_hosts.run(monkeypatch, 2, on_host)
+
+
+def test_hosts_follow_the_first_one(fake, tmp_path, monkeypatch):
+  cells = fakes.diamond()
+  (failed, names), _ = together(cells, tmp_path, monkeypatch)
+  assert (failed, names) == ({}, ["a", "b", "c", "d"])
+  assert sorted(fake.calls) == list("aabbccdd")
+  assert outcome(cells, tmp_path) == WHOLE
+  fake.calls.clear()
+  together(fakes.diamond(), tmp_path, monkeypatch)
+  assert fake.calls == []
+
+
+def test_a_failed_cell_ends_all_hosts(fake, tmp_path, monkeypatch):
+  fake.fails.add("b")
+  with pytest.raises(errors.UserError, match="cell b: b can't be"):
+    together(fakes.diamond(), tmp_path, monkeypatch)
+  assert "c" not in fake.calls
+  assert fakes.diamond()[1].failure(tmp_path) == "b can't be"
 
 
 def test_an_unknown_runner_names_the_known_ones():

@@ -10,7 +10,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from vdr.probes.head import Inputs
 from vdr.probes.plan import Plan
-from vdr.runtime import errors
+from vdr.runtime import errors, hosts
 
 Batch = Any  # whatever the loader gives and `extract` takes
 # Features [cells b t h w d], or what a head's `prepare` makes of them with
@@ -71,48 +71,68 @@ class Stream:
 Blocks = Block | Stream
 
 
-def collect(
+class Part(NamedTuple):
+  """Clips of one batch: prepared features of each cell [b …], and targets."""
+
+  cells: list[np.ndarray]
+  targets: dict[str, np.ndarray]
+
+
+def read(
   batches: Iterable[Batch],
   extract: Extract,
   prepare: Prepare,
-  store: str = "float32",
-) -> Block:
-  """The features and targets of some batches, in memory.
+  store: str,
+  num_clips: int,
+) -> Iterator[Part]:
+  """The features and targets of all batches, in their order.
 
-  In float16 they take half the memory and keep three digits, one more than in
-  bfloat16, whose conversion is also ten times slower on a CPU. Tokens of mean 0
-  and variance 1 are at most √d, far from float16's end; vectors of a clip are
-  few and always kept in float32.
+  Several hosts take turns at the batches: each is given its own, equally many
+  as the others, and gets those of all. Whoever goes on, goes on with all hosts.
+
+  In float16 features take half the memory and keep three digits, one more than
+  in bfloat16, whose conversion is also ten times slower on a CPU. Tokens of
+  mean 0 and variance 1 are at most √d, far from float16's end; vectors of a
+  clip are few and always kept in float32.
 
   Args:
     batches: what `extract` takes.
     extract: features [cells b t h w d] and targets [b …] of a batch.
     prepare: a head's `prepare`.
     store: the type they are kept in.
-
-  Raises:
-    UserError: there are no batches.
+    num_clips: of all hosts; batches beyond them are none.
   """
-  features: list[list[np.ndarray]] = []
-  targets: list[dict[str, np.ndarray]] = []
+  left = num_clips
   for batch in batches:
     raw, own = extract(batch)
-    prepared = _prepare(raw, prepare, store)
-    features.append([np.asarray(cell) for cell in prepared])
-    targets.append({k: np.asarray(v) for k, v in own.items()})
-  if not features:
+    cells = [np.asarray(cell) for cell in _prepare(raw, prepare, store)]
+    mine = Part(cells, {k: np.asarray(v) for k, v in own.items()})
+    for part in hosts.gather(mine):
+      is_one, left = left > 0, left - len(part.cells[0])
+      if is_one:
+        yield part
+
+
+def collect(parts: Iterable[Part]) -> Block:
+  """Batches in memory, as one block.
+
+  Raises:
+    UserError: there are none.
+  """
+  parts = list(parts)
+  if not parts:
     raise errors.UserError("there are no clips to fit probes on")
   cells = []
-  for number in range(len(features[0])):
-    parts = [one[number] for one in features]
-    for one in features:  # each cell's parts are freed when it is joined
-      one[number] = np.empty(0)
-    cells.append(jnp.asarray(np.concatenate(parts)))
-  joined = {
-    k: jnp.asarray(np.concatenate([one[k] for one in targets]))
-    for k in targets[0]
+  for number in range(len(parts[0].cells)):
+    joined = np.concatenate([part.cells[number] for part in parts])
+    for part in parts:  # each cell's parts are freed when it is joined
+      part.cells[number] = np.empty(0)
+    cells.append(jnp.asarray(joined))
+  targets = {
+    k: jnp.asarray(np.concatenate([part.targets[k] for part in parts]))
+    for k in parts[0].targets
   }
-  return Block(tuple(cells), joined)
+  return Block(tuple(cells), targets)
 
 
 @functools.partial(jax.jit, static_argnames=("prepare", "store"))
@@ -137,18 +157,23 @@ def open_blocks(
     extract: features and targets of a batch.
     prepare: a head's `prepare`.
     plan: its `store`, `store_bytes` and `stream_batches` count.
-    num_clips: of an epoch.
+    num_clips: of an epoch, over all hosts.
+
+  Raises:
+    UserError: there are none.
   """
-  batches = iter(make_batches())
-  first = next(batches, None)
+
+  def parts() -> Iterator[Part]:
+    return read(make_batches(), extract, prepare, plan.store, num_clips)
+
+  first_epoch = parts()
+  first = next(first_epoch, None)
   if first is None:
     raise errors.UserError("there are no clips to fit probes on")
-  one = collect([first], extract, prepare, plan.store)
-  size = sum(cell.nbytes for cell in one.features) / one.num_clips * num_clips
+  num_bytes = sum(cell.nbytes for cell in first.cells)
+  size = num_bytes / len(first.cells[0]) * num_clips
   if size <= plan.store_bytes:
-    return collect(
-      itertools.chain([first], batches), extract, prepare, plan.store
-    )
+    return collect(itertools.chain([first], first_epoch))
   logging.info(
     "probes: features of %d clips would take %.1f GB; %.1f GB are allowed, so"
     " they are streamed",
@@ -158,13 +183,8 @@ def open_blocks(
   )
 
   def epoch() -> Iterator[Block]:
-    for part in _parts(make_batches(), plan.stream_batches):
-      yield collect(part, extract, prepare, plan.store)
+    left = parts()
+    while found := list(itertools.islice(left, plan.stream_batches)):
+      yield collect(found)
 
   return Stream(epoch)
-
-
-def _parts(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-  iterator = iter(batches)
-  while part := list(itertools.islice(iterator, size)):
-    yield part

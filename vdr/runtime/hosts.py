@@ -6,11 +6,11 @@ host that is lost ends all others, within seconds: none can go on without it,
 and the same command, started again, does.
 """
 
-import io
 import itertools
 import os
+import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 # Waiting for a host that works has no limit: one that died is noticed by its
 # heartbeat, and ends the waiting.
 _DAY_MS = 24 * 3600 * 1000
+
+# What is gathered is sent in multiples of so many bytes.
+_GATHER_STEP = 2**16
 
 _rounds = itertools.count()
 
@@ -87,7 +90,7 @@ def leave(status: int, heartbeat_s: int) -> int:
   Returns:
     The status, if all hosts end. Otherwise it does not return.
   """
-  if not jax.distributed.is_initialized() or jax.process_count() == 1:
+  if not are_many():
     return status
   if status != errors.TRY_AGAIN:
     try:
@@ -101,9 +104,14 @@ def leave(status: int, heartbeat_s: int) -> int:
   os._exit(status or errors.TRY_AGAIN)
 
 
+def are_many() -> bool:
+  """Whether there are other hosts; starts no backend of JAX where not."""
+  return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def is_first() -> bool:
   """Whether this host is the one that writes files."""
-  return jax.process_index() == 0
+  return not are_many() or jax.process_index() == 0
 
 
 def first_does(work: Callable[[], Result]) -> Result | None:
@@ -124,7 +132,7 @@ def first_does(work: Callable[[], Result]) -> Result | None:
       result = work()
     except Exception as error:
       failure = error
-  if jax.process_count() > 1:
+  if are_many():
     name = f"vdr/first/{next(_rounds)}"
     if is_first():
       _client().key_value_set(name, "done" if failure is None else "failed")
@@ -137,37 +145,52 @@ def first_does(work: Callable[[], Result]) -> Result | None:
   return result
 
 
-def gather(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def first_says(text: str = "") -> str:
+  """What the first host says, on every host, however long it takes to.
+
+  All hosts call it; what the others say is not heard.
+  """
+  if not are_many():
+    return text
+  name = f"vdr/said/{next(_rounds)}"
+  if is_first():
+    _client().key_value_set(name, text)
+    return text
+  return _client().blocking_key_value_get(name, _DAY_MS)
+
+
+def gather(value: Result) -> list[Result]:
   """What every host has, on every host, in their order; bit for bit.
 
-      parts = hosts.gather(ratio.to_dict())
-      whole = accumulators.concatenate(
-        [accumulators.ratio_from_dict(part) for part in parts]
-      )
+      parts = hosts.gather(ratio)
+      whole = accumulators.concatenate(parts)
 
-  All hosts call it. It sends bytes, as JAX would round float64 to float32.
+  All hosts call it, and wait for all however long that takes. It sends bytes,
+  as JAX would round float64 to float32.
 
   Args:
-    arrays: of any shapes and types (no objects), which may differ by host.
+    value: whatever can be pickled; arrays are NumPy's, and may be of other
+      shapes on other hosts.
   """
-  if jax.process_count() == 1:
-    return [{name: np.asarray(value) for name, value in arrays.items()}]
+  if not are_many():
+    return [value]
   from jax.experimental import multihost_utils
 
-  file = io.BytesIO()
-  np.savez(file, allow_pickle=False, **arrays)
-  mine = np.frombuffer(file.getvalue(), np.uint8)
+  _meet(f"vdr/gather/{next(_rounds)}", _DAY_MS)
+  mine = np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), np.uint8)
   size = np.array([mine.size], np.int64).view(np.uint8)
   sizes = np.asarray(multihost_utils.process_allgather(size))
   sizes = np.ascontiguousarray(sizes).view(np.int64)[:, 0]
-  padded = np.zeros(sizes.max(), np.uint8)
+  # Every other shape would be another compilation.
+  padded = np.zeros(
+    -(-int(sizes.max()) // _GATHER_STEP) * _GATHER_STEP, np.uint8
+  )
   padded[: mine.size] = mine
   rows = np.asarray(multihost_utils.process_allgather(padded))
-  found = []
-  for row, count in zip(rows, sizes, strict=True):
-    with np.load(io.BytesIO(row[:count].tobytes())) as loaded:
-      found.append(dict(loaded))
-  return found
+  return [
+    pickle.loads(row[:count].data)
+    for row, count in zip(rows, sizes, strict=True)
+  ]
 
 
 def fetch(x: jax.Array) -> np.ndarray:

@@ -8,6 +8,9 @@
 A cell is one run of one verb. Its directory is named by a hash of all that
 decides what it makes, so a second start runs only what is missing, and a
 changed config only what depends on the change.
+
+Several hosts run one cell after another together, those of verbs that know no
+other hosts on the first one alone; a cell that fails ends all.
 """
 
 import os
@@ -15,7 +18,7 @@ import pathlib
 from typing import Any
 
 from vdr import report
-from vdr.runtime import errors
+from vdr.runtime import errors, hosts
 from vdr.runtime import workdir as workdirs
 from vdr.study import book, estimates, plan, runners
 
@@ -25,6 +28,7 @@ REPORT_FOLDER = "report"
 
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("study",)
+TOGETHER = ("here", "work")  # runners that several hosts can be
 
 
 def run(config: Config, workdir: str | os.PathLike) -> None:
@@ -35,10 +39,32 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   """
   cells = plan.make(config)
   path = pathlib.Path(workdir).expanduser()
+  runner = runners.get(config.runner.kind)
+  if hosts.are_many() and config.runner.kind not in TOGETHER:
+    raise errors.UserError(
+      f"runner.kind={config.runner.kind} is for one host, and here are several;"
+      " set runner.kind=here, so that all run each cell together, or start the"
+      " study on one host"
+    )
+  if not hosts.is_first():
+    runners.follow(cells, path)
+    return
+  try:
+    _lead(config, path, cells, runner)
+  finally:
+    hosts.first_says("")  # no more
+
+
+def _lead(
+  config: Config,
+  path: pathlib.Path,
+  cells: list[runners.Cell],
+  runner: Any,
+) -> None:
+  """What `run` does, on the first host."""
   if config.dry_run:
     print(estimates.table(cells, path))
     return
-  runner = runners.get(config.runner.kind)
   if runner is runners.work:  # one of several that another start looks after
     failed = runners.work(cells, path, config)
   else:

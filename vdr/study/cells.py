@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vdr import verbs
-from vdr.runtime import command_line
+from vdr.runtime import command_line, hosts
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -94,9 +94,12 @@ class Cell:
     return None
 
   def run(self, study: pathlib.Path) -> None:
-    """Runs its verb, then says that it is finished; both can be killed."""
+    """Runs its verb, then says that it is finished; both can be killed.
+
+    Where there are several hosts, all of them run it.
+    """
     folder, start = self.folder(study), time.perf_counter()
-    verbs.module(self.job).run(self.resolved(study), folder)
+    verbs.run(self.job, self.resolved(study), folder)
     done = {
       "name": self.name,
       "key": self.key,
@@ -105,7 +108,8 @@ class Cell:
         timespec="seconds"
       ),
     }
-    workdirs.write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
+    text = json.dumps(done, indent=2) + "\n"
+    hosts.first_does(lambda: workdirs.write_text(folder / DONE, text))
 
   def fail(self, study: pathlib.Path, why: str) -> None:
     """Leaves word that it failed."""

@@ -4,6 +4,8 @@ All of them are the same loop, `work`: take a cell whose inputs are finished and
 that nobody has, run it, go on. A directory's lock says who has it; it is free
 as soon as its process ends, however it ends. So there is no queue, and any
 number of loops may start, die and start again.
+
+Several hosts are one loop: the first one chooses, and all run what it says.
 """
 
 import multiprocessing
@@ -16,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from vdr.runtime import errors, plain_configs, processes
+from vdr.runtime import errors, hosts, plain_configs, processes
 from vdr.runtime import workdir as workdirs
 from vdr.study import cluster
 from vdr.study.cells import Cell
@@ -140,6 +142,20 @@ def work(cells: list[Cell], study: pathlib.Path, config: Config) -> Failures:
   return _loop(_only(cells, config), study, lambda cell: None)
 
 
+def follow(cells: list[Cell], study: pathlib.Path) -> None:
+  """Runs beside the first host what it says, until it says no more.
+
+  Raises:
+    UserError: a cell failed.
+  """
+  by_name = {cell.name: cell for cell in cells}
+  while name := hosts.first_says():
+    try:
+      by_name[name].run(study)
+    except errors.UserError as error:
+      raise errors.UserError(f"cell {name}: {error}") from error
+
+
 def start_loop(
   plain: dict[str, Any], study: str, cores: Sequence[int] = ()
 ) -> None:
@@ -216,6 +232,7 @@ def _try(
     if cell.is_finished(study):
       return "ran"
     started(cell)
+    hosts.first_says(cell.name)
     try:
       if quiet:
         with _Redirect(cell.log(study)):
@@ -224,6 +241,8 @@ def _try(
         cell.run(study)
     except errors.UserError as error:
       cell.fail(study, str(error))
+      if hosts.are_many():  # the others end, too, or wait in the midst of it
+        raise errors.UserError(f"cell {cell.name}: {error}") from error
       return "failed"
   return "ran"
 
