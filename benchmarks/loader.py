@@ -1,6 +1,6 @@
 """What the pipeline costs, and what its workers bring.
 
-  python -m benchmarks.loader [--path=DIR] [--split=train] [--rounds=5]
+  python -m benchmarks.loader [--path=DIR] [--split=train] [--json=PATH]
 
 Prints Markdown tables of clips per second relative to a bare loop over
 `source.read` on one core: medians of rounds in which all ways take turns, since
@@ -10,7 +10,6 @@ only copies (what the pipeline itself costs), one that computes 10 ms a clip
 """
 
 import contextlib
-import statistics
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from benchmarks import turns
 from configs import base
 from vdr.data import loader, prefetch, schema
 from vdr.data import source as source_lib
@@ -28,6 +28,8 @@ _SPLIT = flags.DEFINE_string("split", "train", "Split of it.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds; medians are printed.")
 _SECONDS = flags.DEFINE_float("seconds", 1.0, "Time of one way in one round.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Clips of a batch.")
+
+BARE = "bare loop"
 
 
 class Synthetic:
@@ -79,36 +81,50 @@ def _rate(step: Callable[[], object]) -> float:
   return count / (time.perf_counter() - start)
 
 
-def _table(name: str, source: source_lib.Source) -> None:
-  """Measures all ways in turns and prints their medians.
+def _ways(source: source_lib.Source) -> dict[str, Callable[[], float]]:
+  """Batches per second of each way, in a turn of its own.
 
   Only one way runs at a time: a loader starts for its turn and warms up, so
   that its workers do not slow the others.
   """
-  ways = ["bare loop", "0 workers", "1 worker", "2 workers", "2 + device"]
-  ratios: dict[str, list[float]] = {way: [] for way in ways}
-  rates = []
-  for _ in range(_ROUNDS.value):
-    bare = _bare(source)
-    reference = _rate(lambda bare=bare: next(bare))
-    rates.append(reference * _BATCH.value)
-    ratios["bare loop"].append(1.0)
-    for way, num_workers in zip(ways[1:], (0, 1, 2, 2), strict=True):
-      with contextlib.ExitStack() as stack:
-        batches = stack.enter_context(_loader(source, num_workers))
-        if way.endswith("device"):
-          batches = stack.enter_context(prefetch.prefetch_to_device(batches))
-        for _ in range(3 * max(1, num_workers)):
-          next(batches)  # start, and empty what was read before the turn
-        rate = _rate(
-          lambda batches=batches: jax.block_until_ready(_next(batches))
-        )
-        ratios[way].append(rate / reference)
-  print(f"\n{name}: bare loop {statistics.median(rates):.0f} clips/s\n")
-  print("| way | clips/s, relative | range |\n|---|---|---|")
-  for way, values in ratios.items():
-    low, middle, high = min(values), statistics.median(values), max(values)
-    print(f"| {way} | {middle:.2f} | {low:.2f} to {high:.2f} |")
+
+  def loaded(num_workers: int, to_device: bool) -> float:
+    with contextlib.ExitStack() as stack:
+      batches = stack.enter_context(_loader(source, num_workers))
+      if to_device:
+        batches = stack.enter_context(prefetch.prefetch_to_device(batches))
+      for _ in range(3 * max(1, num_workers)):
+        next(batches)  # start, and empty what was read before the turn
+      return _rate(lambda: jax.block_until_ready(_next(batches)))
+
+  def bare() -> float:
+    batches = _bare(source)
+    return _rate(lambda: next(batches))
+
+  return {
+    BARE: bare,
+    "0 workers": lambda: loaded(0, False),
+    "1 worker": lambda: loaded(1, False),
+    "2 workers": lambda: loaded(2, False),
+    "2 + device": lambda: loaded(2, True),
+  }
+
+
+def _table(name: str, source: source_lib.Source) -> list[turns.Comparison]:
+  """Measures all ways in turns and prints their medians."""
+  rates = turns.take(_ways(source), _ROUNDS.value)
+  clips = _BATCH.value * turns.spread(rates[BARE]).middle
+  print(f"\n{name}: {BARE} {clips:.0f} clips/s\n")
+  rows, found = [], []
+  for way, values in rates.items():
+    relative = turns.ratios(values, rates[BARE])
+    middle, least, most = turns.spread(relative)
+    rows.append([way, f"{middle:.2f}", f"{least:.2f} to {most:.2f}"])
+    if way != BARE:
+      what = f"loader, {name}: {way} over a {BARE}"
+      found.append(turns.Comparison.of(what, relative))
+  print(turns.table(("way", "clips/s, relative", "range"), rows))
+  return found
 
 
 def _next(batches: Iterator) -> object:
@@ -119,12 +135,13 @@ def _next(batches: Iterator) -> object:
 def main(argv: list[str]) -> None:
   del argv
   print(f"{processes.usable_cores()} usable cores, batches of {_BATCH.value}")
-  _table("in memory", Synthetic(0.0))
-  _table("10 ms of computing a clip", Synthetic(0.01))
+  found = _table("in memory", Synthetic(0.0))
+  found += _table("10 ms of computing a clip", Synthetic(0.01))
   if _PATH.value:
     cfg = base.source()
     cfg.path, cfg.split = _PATH.value, _SPLIT.value
-    _table("simulated world, video", source_lib.open_source(cfg))
+    found += _table("simulated world, video", source_lib.open_source(cfg))
+  turns.write(found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What one engine saves over separate fits, and what each head costs.
 
-  python -m benchmarks.probes [--rounds=3] [--clips=2048] [--only=engine|heads]
+  python -m benchmarks.probes [--rounds=3] [--only=engine|heads] [--json=PATH]
 
 First: 8 layers x 4 pairs of learning rate and weight decay x 2 seeds of an
 attentive probe on a random `small` network, in one fit whose forward pass runs
@@ -17,9 +17,7 @@ latter tell much.
 
 import dataclasses
 import functools
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -27,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks import turns
 from configs import base
 from vdr.models import dit, sizes
 from vdr.probes import blocks, dense, engine, head, heads, losses, make
@@ -41,54 +40,57 @@ _STEPS = flags.DEFINE_integer("steps", 2, "Steps of a fit of the first part.")
 
 FRAME_TIMES, NUM_FRAMES = (0, 4, 8, 12, 16), 17
 GRID = (5, 8, 8)
-BATCH = 8
+BATCH, NOISE_LEVEL = 8, 0.3
 WARM_UP, MEASURED = 5, 10  # steps of a fit by head
-
-
-def _seconds(run: Callable[[], object]) -> tuple[float, float]:
-  """Of the wall, and of the processor."""
-  start = time.perf_counter(), time.process_time()
-  jax.block_until_ready(run())
-  return time.perf_counter() - start[0], time.process_time() - start[1]
-
-
-def _medians(times: list[tuple[float, float]]) -> tuple[float, float]:
-  wall, processor = zip(*times, strict=True)
-  return statistics.median(wall), statistics.median(processor)
+ENGINE_TARGET = 8.0  # times faster than fits one by one
 
 
 class Separate:
   """The frozen network, its clips, and fits on it."""
 
-  def __init__(self):
+  def __init__(
+    self,
+    size: str,
+    num_layers: int = 8,
+    num_steps: int = 2,
+    **members: tuple,
+  ):
+    """Draws network and clips.
+
+    Args:
+      size: of the network.
+      num_layers: that are read, spread over its depth; 1: at two thirds.
+      num_steps: of a fit.
+      **members: `learning_rates`, `weight_decays` and `seeds` of the plan.
+    """
     cfg = base.model()
-    cfg.size = _SIZE.value
+    cfg.size = size
     depth = sizes.size_of(cfg.size).depth
-    self.layers = tuple(
-      int(k) for k in np.linspace(1, depth, min(8, depth)).round()
-    )
-    params = dit.init(cfg, jax.random.key(0), gate_scale=0.5)
+    places = np.linspace(1, depth, min(num_layers, depth))
+    if num_layers == 1:
+      places = np.array([2 / 3 * depth])
+    self.layers = tuple(int(k) for k in places.round())
+    self.cfg = cfg
+    self.params = dit.init(cfg, jax.random.key(0), gate_scale=0.5)
     rng = np.random.default_rng(0)
-    shape = (_STEPS.value, BATCH, *GRID, cfg.latent_channels)
+    shape = (num_steps, BATCH, *GRID, cfg.latent_channels)
     self.latents = jnp.asarray(rng.normal(size=shape), jnp.float32)
     self.labels = jnp.asarray(rng.integers(8, size=shape[:2]), jnp.int32)
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def forward(z: jax.Array, layers: tuple[int, ...]) -> tuple:
-      level = jnp.full((BATCH,), 0.3)
+    @functools.partial(jax.jit, static_argnums=2)
+    def forward(params: Any, z: jax.Array, layers: tuple[int, ...]) -> tuple:
+      level = jnp.full((BATCH,), NOISE_LEVEL)
       _, features = dit.apply(cfg, params, z, level, layers=layers)
       return tuple(head.tokens(features[k]) for k in layers)
 
-    self.forward = forward
+    self.forward = functools.partial(forward, self.params)
     self.head = make.attentive(base.probe(), 8, FRAME_TIMES, NUM_FRAMES)
     self.plan = Plan(
-      num_steps=_STEPS.value,
+      num_steps=num_steps,
       batch_size=BATCH,
-      learning_rates=(1e-3, 3e-3),
-      weight_decays=(1e-4, 1e-2),
-      seeds=(0, 1),
       steps_per_call=1,
       step_bytes=int(base.probe().step_mb * 1e6),
+      **members,
     )
 
   def fit(self, plan: Plan, layers: tuple[int, ...], cells: slice) -> Any:
@@ -130,11 +132,18 @@ class Separate:
     ]
 
 
-def _engine() -> None:
+def _engine() -> list[turns.Comparison]:
   """The first part."""
-  study = Separate()
+  study = Separate(
+    _SIZE.value,
+    num_steps=_STEPS.value,
+    learning_rates=(1e-3, 3e-3),
+    weight_decays=(1e-4, 1e-2),
+    seeds=(0, 1),
+  )
+  num = len(study.members())
   print(
-    f"\n{len(study.members())} probes on layers {study.layers} of"
+    f"\n{num} probes on layers {study.layers} of"
     f" {_SIZE.value!r}, {_STEPS.value} steps of {BATCH} clips"
   )
   study.together()  # compiles
@@ -146,20 +155,30 @@ def _engine() -> None:
     study.fit(one, (layer,), slice(None))
   ways = {
     "one engine": study.together,
-    "64 fits": functools.partial(study.apart, False),
-    "64 fits, to their own layer": functools.partial(study.apart, True),
+    f"{num} fits": functools.partial(study.apart, False),
+    f"{num} fits, to their own layer": functools.partial(study.apart, True),
   }
-  times: dict[str, list] = {way: [] for way in ways}
-  for _ in range(_ROUNDS.value):
-    for way, run in ways.items():
-      times[way].append(_seconds(run))
-  print("\n| way | wall s | processor s | times as long (wall, processor) |")
-  print("|---|---|---|---|")
-  first = _medians(times["one engine"])
+  runs = {
+    name: functools.partial(turns.timed, way) for name, way in ways.items()
+  }
+  times = turns.take(runs, _ROUNDS.value)
+  first, rows, found = times["one engine"], [], []
   for way, values in times.items():
-    wall, processor = _medians(values)
-    ratios = f"{wall / first[0]:.1f}, {processor / first[1]:.1f}"
-    print(f"| {way} | {wall:.1f} | {processor:.1f} | {ratios} |", flush=True)
+    wall, processor = turns.medians(values)
+    longer = [
+      turns.ratios((t[i] for t in values), (t[i] for t in first))
+      for i in (0, 1)
+    ]
+    middles = (f"{turns.spread(ratio).middle:.1f}" for ratio in longer)
+    rows.append([way, f"{wall:.1f}", f"{processor:.1f}", ", ".join(middles)])
+    if way != "one engine":
+      what = f"probes, {_SIZE.value}: {way}, over one engine"
+      # The target is that of fits which share nothing.
+      target = {} if "own" in way else {"at_least": ENGINE_TARGET}
+      found.append(turns.Comparison.of(what, longer[0], **target))
+  head_ = ("way", "wall s", "processor s", "times as long (wall, processor)")
+  print(f"\n{turns.table(head_, rows)}", flush=True)
+  return found
 
 
 def _targets(n: int) -> dict[str, jax.Array]:
@@ -269,15 +288,16 @@ def _line(name: str, case: Case, block: blocks.Block) -> None:
     plan = _plan(case, num_steps)
     return engine.fit(own, loss, block, plan, draw=draw, quiet=True).params
 
-  first, _ = _seconds(lambda: fit(WARM_UP))
+  first, _ = turns.timed(lambda: fit(WARM_UP))
   rounds = []
   for _ in range(_ROUNDS.value):
     short, long = (
-      _seconds(functools.partial(fit, n)) for n in (WARM_UP, WARM_UP + MEASURED)
+      turns.timed(functools.partial(fit, n))
+      for n in (WARM_UP, WARM_UP + MEASURED)
     )
     both = zip(short, long, strict=True)
-    rounds.append(tuple((b - a) / MEASURED for a, b in both))
-  wall, processor = _medians(rounds)
+    rounds.append(turns.Seconds(*((b - a) / MEASURED for a, b in both)))
+  wall, processor = turns.medians(rounds)
   num_params = own.num_params(block.features[0].shape[1:])
   cfg = base.probe()
   print(
@@ -291,10 +311,10 @@ def _line(name: str, case: Case, block: blocks.Block) -> None:
 def main(argv: list[str]) -> None:
   del argv
   print(f"{processes.usable_cores()} usable cores, {jax.default_backend()}")
-  if _ONLY.value != "heads":
-    _engine()
+  found = _engine() if _ONLY.value != "heads" else []
   if _ONLY.value != "engine":
     _heads()
+  turns.write(found)
 
 
 if __name__ == "__main__":
