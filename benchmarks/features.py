@@ -10,7 +10,6 @@ ratios are medians, since the speed of a shared machine changes by the minute;
 on a CPU the time that it works is the steadier of the two. Weights are random.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -88,9 +87,7 @@ def measure(ways: Mapping[str, Way], reference: Way) -> dict[str, Pairs]:
   """Times of each way and of the reference beside it."""
   for way in (reference, *ways.values()):
     jax.block_until_ready(way())  # compile
-  runs = {
-    name: functools.partial(turns.timed, way) for name, way in ways.items()
-  }
+  runs = turns.each_timed(ways)
   return turns.beside(runs, lambda: turns.timed(reference), _ROUNDS.value)
 
 

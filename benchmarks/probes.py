@@ -158,9 +158,7 @@ def _engine() -> list[turns.Comparison]:
     f"{num} fits": functools.partial(study.apart, False),
     f"{num} fits, to their own layer": functools.partial(study.apart, True),
   }
-  runs = {
-    name: functools.partial(turns.timed, way) for name, way in ways.items()
-  }
+  runs = turns.each_timed(ways)
   times = turns.take(runs, _ROUNDS.value)
   first, rows, found = times["one engine"], [], []
   for way, values in times.items():

@@ -6,6 +6,7 @@ taken within a round, and told are their median, least and most.
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import statistics
@@ -120,6 +121,13 @@ def timed(run: Callable[[], Any]) -> Seconds:
   start = time.perf_counter(), time.process_time()
   jax.block_until_ready(run())
   return Seconds(time.perf_counter() - start[0], time.process_time() - start[1])
+
+
+def each_timed(
+  ways: Mapping[str, Callable[[], Any]],
+) -> dict[str, Callable[[], Seconds]]:
+  """Calls as ways that return how long they take."""
+  return {name: functools.partial(timed, run) for name, run in ways.items()}
 
 
 def medians(times: Iterable[Seconds]) -> Seconds:

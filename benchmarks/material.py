@@ -1,0 +1,77 @@
+"""Clips to measure with, made on the spot: simulated, as videos, as latents."""
+
+import contextlib
+import os
+import pathlib
+
+import av
+import numpy as np
+
+from configs import base
+from configs import latents as latents_config
+from configs import physics as physics_config
+from vdr import latents as latents_verb
+from vdr.data.physics import generate
+
+FPS = 30
+
+
+def simulated(path: pathlib.Path, num_clips: int, variant: str = "") -> None:
+  """A simulated data set whose only splits are `pretrain` and `train`.
+
+  Args:
+    path: its directory.
+    num_clips: of each of the two.
+    variant: of configs/physics.py.
+  """
+  config = physics_config.get_config(variant or None).unlock()
+  splits = dict.fromkeys(config.physics.num_clips, 0)
+  config.physics.num_clips.update(
+    splits | {"pretrain": num_clips, "train": num_clips}
+  )
+  with _quietly():
+    generate.run(config.lock(), path)
+
+
+def latents(path: pathlib.Path, clips: pathlib.Path) -> None:
+  """The latents of the split `pretrain` of 32 × 32 clips, of patches."""
+  config = base.override(
+    latents_config.get_config("local"),
+    {
+      "data.sources.main.path": str(clips),
+      "data.batch_size": 32,
+      "latents.splits": ("pretrain",),
+      "latents.clips_per_shard": 64,
+    },
+  )
+  with _quietly():
+    latents_verb.run(config, path)
+
+
+def video(
+  path: pathlib.Path, seed: int, height: int, width: int, num_frames: int
+) -> None:
+  """Blocks and noise that drift over the picture, H.264 with B-frames."""
+  rng = np.random.default_rng(seed)
+  blocks = rng.integers(0, 255, (80, 80, 3), dtype=np.uint8)
+  canvas = blocks.repeat(8, 0).repeat(8, 1).astype(np.int16)
+  noise = rng.integers(-12, 12, (height + 32, width + 32, 1))
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("libx264", rate=FPS, options={"crf": "20"})
+    stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+    stream.codec_context.gop_size = 2 * FPS
+    for k in range(num_frames):
+      y, x = 40 + int(30 * np.sin(k / 40 + seed)), k // 2 % 300
+      dy, dx = rng.integers(0, 32, 2)
+      pixels = canvas[y : y + height, x : x + width]
+      pixels = pixels + noise[dy : dy + height, dx : dx + width]
+      pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+      frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+      frame.pts = k
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def _quietly() -> contextlib.AbstractContextManager:
+  """What verbs tell is no part of a benchmark's table."""
+  return contextlib.redirect_stdout(open(os.devnull, "w"))
