@@ -190,6 +190,19 @@ class VideoDiT(nn.Module):
 
   def forward(self, latents: Tensor, noise_level: Tensor) -> Tensor:
     """The float32 prediction for `[b t h w c]` at noise levels `[b]`."""
+    x, shared, condition = self.stream(latents, noise_level, len(self.blocks))
+    *_, h, w, _ = x.shape
+    b, t, *_, c = latents.shape
+    p = self.patch
+    shift, scale = (shared[:, :2] + self.final_adaln(condition)).unbind(1)
+    x = linear(modulate(x, shift, scale), self.final)
+    x = x.view(b, t, h, w, p, p, c).permute(0, 1, 2, 4, 3, 5, 6)
+    return x.reshape(latents.shape).float()
+
+  def stream(
+    self, latents: Tensor, noise_level: Tensor, depth: int
+  ) -> tuple[Tensor, Tensor, Tensor]:
+    """The residual stream after `depth` blocks, and what blocks are told."""
     b, t, rows, columns, c = latents.shape
     p = self.patch
     h, w = rows // p, columns // p
@@ -198,13 +211,10 @@ class VideoDiT(nn.Module):
     x = x + self.sines[t, h, w].to(x.device)
     condition = F.silu(self._embed_noise(noise_level))
     shared = self.adaln(condition).unflatten(-1, (blocks.NUM_MODULATIONS, -1))
-    for index, block in enumerate(self.blocks):
+    for index, block in enumerate(self.blocks[:depth]):
       window = self.plans[t, h, w][index % 2]
       x = block(x, shared, condition, window, self.turn)
-    shift, scale = (shared[:, :2] + self.final_adaln(condition)).unbind(1)
-    x = linear(modulate(x, shift, scale), self.final)
-    x = x.view(b, t, h, w, p, p, c).permute(0, 1, 2, 4, 3, 5, 6)
-    return x.reshape(latents.shape).float()
+    return x, shared, condition
 
   def _embed_noise(self, noise_level: Tensor) -> Tensor:
     num = self.first.in_features // 2
