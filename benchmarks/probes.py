@@ -17,7 +17,6 @@ latter tell much.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,9 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import turns
+from benchmarks import frozen, turns
 from configs import base
-from vdr.models import dit, sizes
 from vdr.probes import blocks, dense, engine, head, heads, losses, make
 from vdr.probes.plan import Plan
 from vdr.runtime import processes
@@ -38,103 +36,13 @@ _ONLY = flags.DEFINE_enum("only", "", ["", "engine", "heads"], "One part.")
 _SIZE = flags.DEFINE_string("size", "small", "Network of the first part.")
 _STEPS = flags.DEFINE_integer("steps", 2, "Steps of a fit of the first part.")
 
-FRAME_TIMES, NUM_FRAMES = (0, 4, 8, 12, 16), 17
-GRID = (5, 8, 8)
-BATCH, NOISE_LEVEL = 8, 0.3
 WARM_UP, MEASURED = 5, 10  # steps of a fit by head
 ENGINE_TARGET = 8.0  # times faster than fits one by one
 
 
-class Separate:
-  """The frozen network, its clips, and fits on it."""
-
-  def __init__(
-    self,
-    size: str,
-    num_layers: int = 8,
-    num_steps: int = 2,
-    **members: tuple,
-  ):
-    """Draws network and clips.
-
-    Args:
-      size: of the network.
-      num_layers: that are read, spread over its depth; 1: at two thirds.
-      num_steps: of a fit.
-      **members: `learning_rates`, `weight_decays` and `seeds` of the plan.
-    """
-    cfg = base.model()
-    cfg.size = size
-    depth = sizes.size_of(cfg.size).depth
-    places = np.linspace(1, depth, min(num_layers, depth))
-    if num_layers == 1:
-      places = np.array([2 / 3 * depth])
-    self.layers = tuple(int(k) for k in places.round())
-    self.cfg = cfg
-    self.params = dit.init(cfg, jax.random.key(0), gate_scale=0.5)
-    rng = np.random.default_rng(0)
-    shape = (num_steps, BATCH, *GRID, cfg.latent_channels)
-    self.latents = jnp.asarray(rng.normal(size=shape), jnp.float32)
-    self.labels = jnp.asarray(rng.integers(8, size=shape[:2]), jnp.int32)
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def forward(params: Any, z: jax.Array, layers: tuple[int, ...]) -> tuple:
-      level = jnp.full((BATCH,), NOISE_LEVEL)
-      _, features = dit.apply(cfg, params, z, level, layers=layers)
-      return tuple(head.tokens(features[k]) for k in layers)
-
-    self.forward = functools.partial(forward, self.params)
-    self.head = make.attentive(base.probe(), 8, FRAME_TIMES, NUM_FRAMES)
-    self.plan = Plan(
-      num_steps=num_steps,
-      batch_size=BATCH,
-      steps_per_call=1,
-      step_bytes=int(base.probe().step_mb * 1e6),
-      **members,
-    )
-
-  def fit(self, plan: Plan, layers: tuple[int, ...], cells: slice) -> Any:
-    """One fit, streamed: the forward pass of every batch, then its step."""
-
-    def stream() -> Iterator[blocks.Block]:
-      for z, label in zip(self.latents, self.labels, strict=True):
-        features = self.forward(z, layers)[cells]
-        yield blocks.Block(features, {"label": label})
-
-    loss = losses.CrossEntropy("label")
-    fitted = engine.fit(
-      self.head, loss, blocks.Stream(stream), plan, quiet=True
-    )
-    return fitted.params
-
-  def together(self) -> Any:
-    return self.fit(self.plan, self.layers, slice(None))
-
-  def apart(self, own_depth: bool) -> None:
-    for cell, (rate, decay), seed in self.members():
-      plan = dataclasses.replace(
-        self.plan,
-        learning_rates=(rate,),
-        weight_decays=(decay,),
-        seeds=(seed,),
-      )
-      if own_depth:
-        self.fit(plan, self.layers[cell : cell + 1], slice(None))
-      else:
-        self.fit(plan, self.layers, slice(cell, cell + 1))
-
-  def members(self) -> list[tuple[int, tuple[float, float], int]]:
-    return [
-      (cell, hyper, seed)
-      for cell in range(len(self.layers))
-      for hyper in self.plan.hypers
-      for seed in self.plan.seeds
-    ]
-
-
 def _engine() -> list[turns.Comparison]:
   """The first part."""
-  study = Separate(
+  study = frozen.Separate(
     _SIZE.value,
     num_steps=_STEPS.value,
     learning_rates=(1e-3, 3e-3),
@@ -144,7 +52,7 @@ def _engine() -> list[turns.Comparison]:
   num = len(study.members())
   print(
     f"\n{num} probes on layers {study.layers} of"
-    f" {_SIZE.value!r}, {_STEPS.value} steps of {BATCH} clips"
+    f" {_SIZE.value!r}, {_STEPS.value} steps of {frozen.BATCH} clips"
   )
   study.together()  # compiles
   one = dataclasses.replace(
@@ -181,17 +89,17 @@ def _engine() -> list[turns.Comparison]:
 
 def _targets(n: int) -> dict[str, jax.Array]:
   rng = np.random.default_rng(1)
-  xy = rng.uniform(0.1, 0.9, (n, 64, NUM_FRAMES, 2))
-  yxyx = rng.uniform(0.1, 0.9, (n, 4, NUM_FRAMES, 4))
+  xy = rng.uniform(0.1, 0.9, (n, 64, frozen.NUM_FRAMES, 2))
+  yxyx = rng.uniform(0.1, 0.9, (n, 4, frozen.NUM_FRAMES, 4))
   found = {
     "label": rng.integers(8, size=n).astype(np.int32),
     "pose": rng.normal(size=(n, 3, 4)),
-    "depth_m": rng.uniform(1, 9, (n, len(FRAME_TIMES), 32, 32)),
+    "depth_m": rng.uniform(1, 9, (n, len(frozen.FRAME_TIMES), 32, 32)),
     "points_xy": xy,
     "points_visible": rng.uniform(size=xy.shape[:3]) < 0.8,
     "query_visible": np.ones((n, 64), bool),
     "boxes_yxyx": yxyx,
-    "boxes_valid": np.ones((n, 4, NUM_FRAMES), bool),
+    "boxes_valid": np.ones((n, 4, frozen.NUM_FRAMES), bool),
     "object_valid": np.ones((n, 4), bool),
     "points_query": xy[:, :, 0],
     "boxes_query": yxyx[:, :, 0],
@@ -207,9 +115,14 @@ Case = tuple[head.Head, Any, Any, tuple[str, ...]]
 
 def _cases() -> dict[str, Case]:
   """Head, loss, draw, and the targets they read, by name."""
-  cfg, where = base.probe(), (FRAME_TIMES, NUM_FRAMES)
+  cfg, where = base.probe(), (frozen.FRAME_TIMES, frozen.NUM_FRAMES)
   depth, patches = make.dense(
-    cfg, *where, frames=FRAME_TIMES, height=32, width=32, names=("depth_m",)
+    cfg,
+    *where,
+    frames=frozen.FRAME_TIMES,
+    height=32,
+    width=32,
+    names=("depth_m",),
   )
   cases: dict[str, Case] = {
     "linear": (
@@ -258,13 +171,13 @@ def _heads() -> None:
   """The second part."""
   num, cells = _CLIPS.value, 12
   rng = np.random.default_rng(0)
-  shape = (num, *GRID, 128)
+  shape = (num, *frozen.GRID, 128)
   one = rng.standard_normal(shape, np.float32).astype(np.float16)
   features = tuple(jnp.array(one) for _ in range(cells))
   targets, cfg = _targets(num), base.probe()
   print(
     f"\n{cells} cells x {len(cfg.learning_rates)} rates, {num} clips of"
-    f" {[*GRID, 128]} in {cfg.store}\n"
+    f" {[*frozen.GRID, 128]} in {cfg.store}\n"
   )
   print("| head | parameters | clips a step | ms a step (processor) |", end="")
   print(f" s for {cfg.num_steps} steps | first call, s |")

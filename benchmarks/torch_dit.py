@@ -226,20 +226,20 @@ class VideoDiT(nn.Module):
 
 def load(model: VideoDiT, params: Params) -> None:
   """Copies the parameters of `vdr.models.dit.init` into a network."""
-  _fill(model.embed, params["embed"], ins=3)
-  _fill(model.first, params["noise"]["first"])
-  _fill(model.second, params["noise"]["second"])
-  _fill(model.adaln, params["adaln"])
+  fill(model.embed, params["embed"], ins=3)
+  fill(model.first, params["noise"]["first"])
+  fill(model.second, params["noise"]["second"])
+  fill(model.adaln, params["adaln"])
   _fill_low_rank(model.final_adaln, params["final_adaln"])
-  _fill(model.final, params["final"])
+  fill(model.final, params["final"])
   for index, block in enumerate(model.blocks):
     own = _take(params["blocks"], index)
-    _fill(block.attention.qkv, own["attention"]["qkv"])
-    _fill(block.attention.out, own["attention"]["out"], ins=2)
+    fill(block.attention.qkv, own["attention"]["qkv"])
+    fill(block.attention.out, own["attention"]["out"], ins=2)
     _copy(block.attention.q_scale, own["attention"]["q_scale"])
     _copy(block.attention.k_scale, own["attention"]["k_scale"])
-    _fill(block.up, own["mlp"]["up"])
-    _fill(block.down, own["mlp"]["down"])
+    fill(block.up, own["mlp"]["up"])
+    fill(block.down, own["mlp"]["down"])
     _fill_low_rank(block.adaln, own["adaln"])
 
 
@@ -250,7 +250,7 @@ def _take(tree: Any, index: int) -> Any:
   return np.asarray(tree)[index]
 
 
-def _fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
+def fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
   """From `[*ins *outs]` to `[out in]`."""
   kernel = np.asarray(params["kernel"])
   num_in = int(np.prod(kernel.shape[:ins]))
@@ -260,8 +260,8 @@ def _fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
 
 
 def _fill_low_rank(layer: LowRank, params: Params) -> None:
-  _fill(layer.down, params["down"])
-  _fill(layer.up, params["up"])
+  fill(layer.down, params["down"])
+  fill(layer.up, params["up"])
 
 
 def _copy(parameter: Tensor, values: Any) -> None:
