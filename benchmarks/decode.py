@@ -42,33 +42,6 @@ HEIGHT, WIDTH, SIZE = 256, 340, 224
 FPS, SECONDS = material.FPS, 10
 
 
-def read_alone(
-  path: str,
-  stamps: list[int],
-  box: tuple[int, int, int, int],
-  can_skip: bool = False,
-) -> np.ndarray:
-  """The clip by PyAV alone; `stamps` increase."""
-  out = np.empty((len(stamps), SIZE, SIZE, 3), np.uint8)
-  convert = video.Converter()
-  wanted, place = set(stamps), 0
-  with av.open(path) as container:
-    stream = container.streams.video[0]
-    context = stream.codec_context
-    context.thread_type, context.thread_count = "NONE", 1
-    container.seek(stamps[0], stream=stream)
-    for packet in container.demux(stream):
-      if can_skip:
-        context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-      for frame in packet.decode():
-        if place < len(stamps) and frame.pts == stamps[place]:
-          out[place] = convert(frame, box, SIZE, SIZE)
-          place += 1
-      if place == len(stamps):
-        return out
-  raise RuntimeError(f"{path} has no frame {stamps[place]}")
-
-
 def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
   """Seconds a clip in each round: PyAV alone, skipping, and the source."""
   cfg = base.source()
@@ -97,7 +70,9 @@ def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
     box = transforms.box_px(example["crop_affine"], HEIGHT, WIDTH)
     for way in (0, 1):
       alone, spent[round_, number, way] = timed(
-        functools.partial(read_alone, paths[number], stamps, box, bool(way))
+        functools.partial(
+          material.read_video, paths[number], stamps, box, SIZE, bool(way)
+        )
       )
       np.testing.assert_array_equal(alone, example["video"])
   return spent[1:].mean(axis=1)  # the first round warms up

@@ -9,17 +9,15 @@ only copies (what the pipeline itself costs), one that computes 10 ms a clip
 (what workers bring), and the data set of the simulated world in --path.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks import turns
+from benchmarks import feeding, turns
 from configs import base
-from vdr.data import loader, prefetch, schema
+from vdr.data import schema
 from vdr.data import source as source_lib
 from vdr.runtime import processes
 
@@ -54,66 +52,33 @@ class Synthetic:
     return {"video": self._video.copy(), "label": np.array(index, np.int32)}
 
 
-def _loader(source: source_lib.Source, num_workers: int) -> loader.Loader:
-  cfg = base.loader()
-  cfg.batch_size = _BATCH.value
-  return loader.Loader(
-    cfg, seed=0, num_workers=num_workers, sources={"main": source}
-  )
-
-
-def _bare(source: source_lib.Source) -> Iterator[None]:
-  """One batch's worth of reads at a time, and nothing else."""
-  index = 0
-  while True:
-    for _ in range(_BATCH.value):
-      source.read(index % len(source), np.random.default_rng(index))
-      index += 1
-    yield
-
-
-def _rate(step: Callable[[], object]) -> float:
-  """Batches per second of one turn."""
-  start, count = time.perf_counter(), 0
-  while time.perf_counter() - start < _SECONDS.value:
-    step()
-    count += 1
-  return count / (time.perf_counter() - start)
-
-
 def _ways(source: source_lib.Source) -> dict[str, Callable[[], float]]:
-  """Batches per second of each way, in a turn of its own.
+  """Clips per second of each way, in a turn of its own.
 
-  Only one way runs at a time: a loader starts for its turn and warms up, so
-  that its workers do not slow the others.
+  Only one way runs at a time, so that workers do not slow the others.
   """
 
-  def loaded(num_workers: int, to_device: bool) -> float:
-    with contextlib.ExitStack() as stack:
-      batches = stack.enter_context(_loader(source, num_workers))
-      if to_device:
-        batches = stack.enter_context(prefetch.prefetch_to_device(batches))
-      for _ in range(3 * max(1, num_workers)):
-        next(batches)  # start, and empty what was read before the turn
-      return _rate(lambda: jax.block_until_ready(_next(batches)))
+  def read(index: int) -> object:
+    return source.read(index % len(source), np.random.default_rng(index))
 
-  def bare() -> float:
-    batches = _bare(source)
-    return _rate(lambda: next(batches))
+  def loaded(num_workers: int, to_device: bool) -> Callable[[], float]:
+    return lambda: feeding.loaded(
+      source, num_workers, _BATCH.value, _SECONDS.value, to_device=to_device
+    )
 
   return {
-    BARE: bare,
-    "0 workers": lambda: loaded(0, False),
-    "1 worker": lambda: loaded(1, False),
-    "2 workers": lambda: loaded(2, False),
-    "2 + device": lambda: loaded(2, True),
+    BARE: lambda: feeding.bare(read, _BATCH.value, _SECONDS.value),
+    "0 workers": loaded(0, False),
+    "1 worker": loaded(1, False),
+    "2 workers": loaded(2, False),
+    "2 + device": loaded(2, True),
   }
 
 
 def _table(name: str, source: source_lib.Source) -> list[turns.Comparison]:
   """Measures all ways in turns and prints their medians."""
   rates = turns.take(_ways(source), _ROUNDS.value)
-  clips = _BATCH.value * turns.spread(rates[BARE]).middle
+  clips = turns.spread(rates[BARE]).middle
   print(f"\n{name}: {BARE} {clips:.0f} clips/s\n")
   rows, found = [], []
   for way, values in rates.items():
@@ -125,11 +90,6 @@ def _table(name: str, source: source_lib.Source) -> list[turns.Comparison]:
       found.append(turns.Comparison.of(what, relative))
   print(turns.table(("way", "clips/s, relative", "range"), rows))
   return found
-
-
-def _next(batches: Iterator) -> object:
-  batch = next(batches)
-  return batch.arrays if isinstance(batch, prefetch.DeviceBatch) else None
 
 
 def main(argv: list[str]) -> None:
