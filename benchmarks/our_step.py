@@ -25,7 +25,9 @@ class _GivenRows(train_step._Task):
 
   def draw(self, tokenizer_params, batch, key):
     del tokenizer_params, key
-    return batch
+    # Which conditions are dropped; there are none.
+    ones = {name: jnp.ones_like(x["noise_level"]) for name, x in batch.items()}
+    return {name: {**rows, "drop": ones[name]} for name, rows in batch.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +104,11 @@ def params(cfg: Config) -> Any:
   noise = [rng.standard_normal(x.shape, np.float32) for x in leaves]
   moved = [x + 0.05 * n for x, n in zip(leaves, noise, strict=True)]
   return jax.tree.unflatten(tree, moved)
+
+
+def fresh_params(cfg: Config) -> Any:
+  """Parameters as training starts with."""
+  return dit.init(cfg, key())
 
 
 def key() -> jax.Array:
