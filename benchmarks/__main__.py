@@ -33,7 +33,11 @@ DOCUMENT = documents.ROOT / "docs" / "performance.md"
 COMMAND = "python -m benchmarks --document"
 HEAD = ("row", "what is compared", "median", "range", "target", "held")
 # Asked in a process of its own: JAX takes most of a GPU's memory.
-ASK = "import jax; print(jax.default_backend()); print(jax.devices()[0].device_kind)"
+ASK = (
+  "import jax; print(jax.default_backend())
+"
+  "print(jax.devices()[0].device_kind)"
+)
 
 
 def machine() -> rows.Machine:

@@ -106,9 +106,8 @@ def _train() -> None:
     for group in ("data", "images"):
       fields[f"{group}.batch_size"] = _BATCH.value
       fields[f"{group}.sources.main.path"] = str(root / "clips")
-    train.run(
-      base.override(video_dit.get_config("local"), fields), root / "run"
-    )
+    config = base.override(video_dit.get_config("local"), fields)
+    train.run(config, root / "run")
 
 
 def _encode() -> None:
