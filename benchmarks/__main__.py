@@ -34,9 +34,8 @@ COMMAND = "python -m benchmarks --document"
 HEAD = ("row", "what is compared", "median", "range", "target", "held")
 # Asked in a process of its own: JAX takes most of a GPU's memory.
 ASK = (
-  "import jax; print(jax.default_backend())
-"
-  "print(jax.devices()[0].device_kind)"
+  "import jax; print(jax.default_backend());"
+  " print(jax.devices()[0].device_kind)"
 )
 
 
