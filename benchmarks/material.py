@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -30,7 +31,7 @@ def simulated(path: pathlib.Path, num_clips: int, variant: str = "") -> None:
   config.physics.num_clips.update(
     splits | {"pretrain": num_clips, "train": num_clips}
   )
-  with _quietly():
+  with quietly():
     generate.run(config.lock(), path)
 
 
@@ -45,7 +46,7 @@ def latents(path: pathlib.Path, clips: pathlib.Path) -> None:
       "latents.clips_per_shard": 64,
     },
   )
-  with _quietly():
+  with quietly():
     latents_verb.run(config, path)
 
 
@@ -109,6 +110,8 @@ def read_video(
   raise RuntimeError(f"{path} has no frame {stamps[place]}")
 
 
-def _quietly() -> contextlib.AbstractContextManager:
-  """What verbs tell is no part of a benchmark's table."""
-  return contextlib.redirect_stdout(open(os.devnull, "w"))
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+  """What verbs print is no part of a benchmark's table."""
+  with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    yield

@@ -21,8 +21,6 @@ measured at two lengths and the line through both is followed; with `--verify`
 the length that it gives is encoded, too.
 """
 
-import contextlib
-import os
 import pathlib
 import resource
 import tempfile
@@ -203,7 +201,7 @@ def main(argv: list[str]) -> None:
   del argv
   parts = {"step": _step, "train": _train, "encode": _encode}
   if _PART.value:
-    with contextlib.redirect_stdout(open(os.devnull, "w")):
+    with material.quietly():
       _measure(parts[_PART.value])
     return
   turns.write(train_lines() + clip_lines())

@@ -9,9 +9,7 @@ their batches. Its range is that of the lines of a run; the first line, in whose
 time the step is compiled, is left out.
 """
 
-import contextlib
 import json
-import os
 import pathlib
 import tempfile
 from typing import Any
@@ -52,7 +50,7 @@ def config(fields: dict[str, Any]) -> Any:
 
 def wait_shares(fields: dict[str, Any], path: pathlib.Path) -> list[float]:
   """Of every line but the first of a run."""
-  with contextlib.redirect_stdout(open(os.devnull, "w")):
+  with material.quietly():
     train.run(config(fields), path)
   lines = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
   return [line["wait_share"] for line in lines if "wait_share" in line][1:]
