@@ -21,7 +21,7 @@ from benchmarks import our_step, turns
 from vdr.models import sizes
 
 _SIZES = flags.DEFINE_list("sizes", "walt_284m,walt_1p9b_blocks", "To train.")
-_BATCH = flags.DEFINE_integer("batch", 32, "Clips, and images, of a step.")
+_BATCH = flags.DEFINE_integer("batch", 16, "Clips, and images, of a step.")
 _GRID = flags.DEFINE_list("grid", "5,16,16", "Latent frames, rows, columns.")
 _CHANNELS = flags.DEFINE_integer("channels", 8, "Of a latent.")
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "Of the computation.")

@@ -57,7 +57,7 @@ ROWS = {
     quick=("--rounds=3", "--seconds=0.5"),
     gpu=(
       *("--size=base", "--grid=5,16,16", "--channels=8"),
-      *("--batch=32", "--images=32"),
+      *("--batch=16", "--images=16"),
     ),
     needs="torch",
   ),
@@ -82,7 +82,7 @@ ROWS = {
     "probes",
     "one engine against separate fits",
     full=("--only=engine",),
-    quick=("--only=engine", "--size=tiny", "--rounds=3"),
+    quick=("--only=engine", "--rounds=2", "--steps=1"),
   ),
   "probe_grid": Row(
     "probe_grid",
