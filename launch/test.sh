@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Set up .venv from the exact versions of constraints.txt, then lint, format
 # check, type check and test. Arguments go to pytest: launch/test.sh -m slow
+# EXTRAS adds to what is installed: with EXTRAS=tpu programs are compiled for
+# TPUs, too, which needs none, but 200 MB more.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source launch/setup.sh dev
+source launch/setup.sh "dev${EXTRAS:+,$EXTRAS}"
 
 echo "== lint";         ruff check .
 echo "== format";       ruff format --check .
