@@ -49,7 +49,7 @@ def videos(folder: pathlib.Path) -> tuple[source_lib.Source, Read]:
   source = _open(folder, SIZE, kind="video_folder", sampling="middle")
   found = []
   for index in range(len(source)):
-    path = source.clip_id(index)
+    path = str(folder / source.clip_id(index))
     example = source.read(index, np.random.default_rng(0))
     frames = np.round(example["frame_times_s"] * material.FPS).astype(int)
     stamps = video.VideoFile(path).table.pts[frames].tolist()

@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
       "latents": {"kind": "latents", "path": str(root / "latents")},
       "mp4": {"kind": "video_folder", "path": str(root / "videos")},
     }.items():
-      shares = wait_shares(fields, root / name)
+      shares = wait_shares(fields, root / "runs" / name)
       found.append(
         turns.Comparison.of(
           f"training from {name}: share of the time that it waits for input",
