@@ -13,6 +13,7 @@ table into docs/performance.md. Rows, their modules and settings:
 import datetime
 import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -31,6 +32,7 @@ _LIST = flags.DEFINE_bool("list", False, "Only say which rows there are.")
 
 DOCUMENT = documents.ROOT / "docs" / "performance.md"
 COMMAND = "python -m benchmarks --document"
+QUIET = 0.3  # cores that are busy on a machine that is quiet
 HEAD = ("row", "what is compared", "median", "range", "target", "held")
 # Asked in a process of its own: JAX takes most of a GPU's memory.
 ASK = (
@@ -80,12 +82,15 @@ def table(found: dict[str, dict[str, Any]]) -> str:
   return turns.table(HEAD, lines)
 
 
-def about(device: str, cores: int, quick: bool, made: dict[str, Any]) -> str:
+def about(
+  device: str, cores: int, load: float, quick: bool, made: dict[str, Any]
+) -> str:
   """Where and when figures were made, in a line."""
   day = datetime.date.today().isoformat()
   with_ = f"JAX {made['jax']}, vdr {made['git'][:12] or made['vdr']}"
   how = ", `--quick`" if quick else ""
-  return f"{day}, {device}, {cores} usable cores, {with_}{how}."
+  busy = f"{load:.1f} busy with other work before"
+  return f"{day}, {device}, {cores} usable cores, {busy}, {with_}{how}."
 
 
 def main(argv: list[str]) -> int:
@@ -100,10 +105,17 @@ def main(argv: list[str]) -> int:
   except ValueError as error:
     print(f"benchmarks: {error}", file=sys.stderr)
     return 2
+  load = os.getloadavg()[0]
+  if load > QUIET:
+    print(
+      f"other programs keep {load:.1f} cores busy: figures against PyTorch,"
+      " whose threads wait for one another, are then worth nothing",
+      file=sys.stderr,
+    )
   found = run(chosen)
   made = versions.collect(here.device)
   cores = processes.usable_cores()
-  title = about(here.device, cores, _QUICK.value, made)
+  title = about(here.device, cores, load, _QUICK.value, made)
   lines = [title, "", table(found), *(f"\n{line}." for line in left_out)]
   print("\n".join(lines))
   if _DOCUMENT.value:
@@ -113,6 +125,7 @@ def main(argv: list[str]) -> int:
       "device": here.device,
       "backend": here.backend,
       "cores": cores,
+      "load": load,
       "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
       "quick": _QUICK.value,
       "versions": made,

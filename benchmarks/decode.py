@@ -24,6 +24,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import av
 import av.video.reformatter
@@ -78,9 +79,9 @@ def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
   return spent[1:].mean(axis=1)  # the first round warms up
 
 
-def timed(run: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
   """What a call returns, and the seconds that it takes."""
-  found: list[np.ndarray] = []
+  found: list[Any] = []
   seconds = turns.timed(lambda: found.append(run()))
   return found[0], seconds.wall
 

@@ -1,11 +1,12 @@
 """A benchmark in a process of its own, where memory and start-up are clean."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -17,14 +18,16 @@ class FailedError(Exception):
 
 
 def run(
-  module: str, args: Sequence[str] = (), *, quiet: bool = True
+  module: str,
+  args: Sequence[str] = (),
+  environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
   """Runs `python -m MODULE --json=…` and returns what it wrote there.
 
   Args:
     module: by dotted name; it writes with `turns.write`.
-    args: of its command line.
-    quiet: what it prints is not shown.
+    args: of its command line. What it prints is not shown.
+    environment: variables that it gets beside those of this process.
 
   Raises:
     FailedError: it ended with an error, or wrote nothing.
@@ -35,7 +38,8 @@ def run(
     done = subprocess.run(
       command,
       cwd=ROOT,
-      stdout=subprocess.DEVNULL if quiet else None,
+      env={**os.environ, **(environment or {})},
+      stdout=subprocess.DEVNULL,
       stderr=subprocess.PIPE,
       text=True,
     )
