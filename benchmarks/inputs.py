@@ -28,8 +28,8 @@ from vdr.data import source as source_lib
 from vdr.runtime import processes
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds; medians are printed.")
-_SECONDS = flags.DEFINE_float("seconds", 1.0, "Time of one way in one round.")
-_BATCH = flags.DEFINE_integer("batch_size", 8, "Clips of a batch.")
+_SECONDS = flags.DEFINE_float("seconds", 3.0, "Time of one way in one round.")
+_BATCH = flags.DEFINE_integer("batch_size", 4, "Clips of a batch.")
 _VIDEOS = flags.DEFINE_integer("videos", 8, "Videos that are read.")
 _CLIPS = flags.DEFINE_integer("clips", 128, "Simulated clips.")
 

@@ -93,7 +93,7 @@ ROWS = {
   "inputs": Row(
     "inputs",
     "from files to the device, against bare reading",
-    quick=("--rounds=3", "--seconds=0.5", "--videos=4"),
+    quick=("--rounds=3", "--seconds=2", "--videos=4"),
   ),
   "loader": Row("loader", "what the loader costs", quick=None),
   "decode": Row("decode", "videos, against bare PyAV", quick=None),
