@@ -10,11 +10,13 @@ table into docs/performance.md. Rows, their modules and settings:
 `benchmarks/rows.py`.
 """
 
+import contextlib
 import datetime
 import importlib.util
 import json
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 import time
@@ -47,8 +49,19 @@ def machine() -> rows.Machine:
     [sys.executable, "-c", ASK], capture_output=True, text=True, check=True
   )
   backend, device = done.stdout.splitlines()[-2:]
+  if backend == "cpu":
+    device = processor()
   has_torch = importlib.util.find_spec("torch") is not None
   return rows.Machine(backend, device, has_torch)
+
+
+def processor() -> str:
+  """The name of this machine's processor, as Linux tells it."""
+  with contextlib.suppress(OSError):
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith("model name"):
+        return line.partition(":")[2].strip()
+  return platform.processor() or "a processor"
 
 
 def run(chosen: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:

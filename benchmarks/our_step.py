@@ -106,40 +106,36 @@ def params(cfg: Config) -> Any:
   return jax.tree.unflatten(tree, moved)
 
 
-def fresh_params(cfg: Config) -> Any:
-  """Parameters as training starts with."""
-  return dit.init(cfg, key())
-
-
 def key() -> jax.Array:
   """The one that nothing depends on."""
   return jax.random.key(0)
 
 
 def make(
-  config: Config, start: Any, rows: Rows
+  config: Config, start: Any | None, rows: Rows
 ) -> tuple[Callable[[], jax.Array], Callable[[jax.Array], float]]:
   """A step as `vdr.train_step` compiles it, and what waits for its loss.
 
   Args:
     config: of `Work.config`.
-    start: the parameters.
+    start: the parameters; None: those that training starts with.
     rows: of `Work.rows`.
   """
+  shapes = jax.eval_shape(lambda key: dit.init(config.model, key), key())
   task = _GivenRows(
     config.model,
     config.tokenizer,
     config.optimizer,
     objectives.Objective.from_config(config.diffusion),
-    optimizer.make_optimizer(config.optimizer, 1000, start),
+    optimizer.make_optimizer(config.optimizer, 1000, shapes),
   )
   update = jax.jit(task.update, donate_argnums=0)
   device_rows = jax.device_put({k: dict(v) for k, v in rows.items()})
-  own = jax.tree.map(jnp.array, start)
-  state = task.init(key()) | {
-    "params": own,
-    "ema": optimizer.init_ema(own, config.optimizer.ema_decays),
-  }
+  state = jax.jit(task.init)(key())
+  if start is not None:
+    own = jax.tree.map(jnp.array, start)
+    averages = optimizer.init_ema(own, config.optimizer.ema_decays)
+    state |= {"params": own, "ema": averages}
 
   def step() -> jax.Array:
     nonlocal state
