@@ -184,7 +184,9 @@ def probe(
     for split, part in extraction.blocks.items()
   }
   readout = one.readout(cfg, shape, train)
-  plan = dataclasses.replace(plan, batch_size=readout.batch_size)
+  plan = dataclasses.replace(
+    plan, batch_size=readout.batch_size, num_steps=readout.num_steps
+  )
   fitted = engine.fit(
     readout.head,
     readout.loss,

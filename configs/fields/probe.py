@@ -36,11 +36,14 @@ def probe() -> ConfigDict:
       places=True,  # tokens carry their place (ours); False is as published
       dense=dict(
         patch=(1, 8, 8),  # frames, rows, columns of a query; (2, 8, 8)
+        num_steps=0,  # optimiser steps; 0: as many as all heads
         batch_size=8,  # clips
         queries_per_step=16,  # patches that a step trains; 0 (published): all
+        depth_loss="log_l1",  # l1 | l2, of metres; log_l1: of their logarithms
       ),
       track=dict(
         kind="one_shot",  # one_shot (SciVid) | recurrent (MooG; 12 x the time)
+        num_steps=0,  # optimiser steps; 0: as many as all heads
         batch_size=8,  # clips
         octaves=8,  # of the queries' Fourier features; 16
         hidden=64,  # width of the queries' MLP; recurrent: of the state; 512

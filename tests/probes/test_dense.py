@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.probes import clips
-from vdr.probes import dense, places
+from vdr.probes import dense, places, readout
 from vdr.runtime import errors
 
 
@@ -58,6 +58,32 @@ class TestHead:
     times = np.array([(0.5 + 1.5) / 2, (3.5 + 4.5) / 2]) / 5
     expected = places.sines(times, 2, 2).reshape(8, -1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+  def test_a_map_of_logarithms_is_its_exponential(self):
+    params = clips.params(head())
+    plain = apply(head(), params)
+    found = apply(head(mean=2.0, std=0.5, logarithms=True), params)
+    np.testing.assert_allclose(found, np.exp(2 + 0.5 * plain), rtol=1e-5)
+
+  def test_at_first_a_query_looks_at_its_own_place(self):
+    t, h, w, d = shape = (5, 8, 8, 96)
+    times = (0, 4, 8, 12, 16)
+    sizes = clips.sizes(width=64, num_heads=4, frame_times=times, num_frames=17)
+    own = head(sizes=sizes, frames=times, height=8, width=8, patch=(1, 1, 1))
+    params = own.init(jax.random.key(0), shape)
+    x = own.prepare(clips.normal(2, *shape))
+    weights = np.asarray(readout.attention(own, params, x, {}))
+    weights = weights.reshape(2, t * h * w, t, h, w)
+    place = np.indices((t, h, w)).reshape(3, -1)
+    far = [
+      np.abs(index - middle[:, None])
+      for index, middle in zip(
+        np.indices((t, h, w)).reshape(3, 1, -1), place, strict=True
+      )
+    ]
+    near = (np.stack(far) <= 1).all(axis=0)  # at most a token away
+    share = (weights.reshape(2, t * h * w, -1) * near).sum(-1).mean()
+    assert share > 3 * near.mean()
 
   @pytest.mark.parametrize("with_places", [True, False])
   def test_its_parameters_are_counted(self, with_places):

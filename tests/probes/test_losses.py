@@ -4,6 +4,7 @@ import pytest
 
 from tests.probes import clips
 from vdr.probes import losses
+from vdr.runtime import errors
 
 
 def test_a_masked_mean_without_anything_is_zero():
@@ -39,6 +40,10 @@ class TestDepth:
     loss = losses.Depth(kind=kind, valid_m=(1e-3, 10.0))
     found = loss({"map": pred}, {"depth_m": depth})
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+  def test_an_unknown_kind_is_refused(self):
+    with pytest.raises(errors.UserError, match="depth_loss 'l3' is unknown"):
+      losses.Depth(kind="l3").check()
 
   def test_parts_of_a_map_are_as_good(self):
     depth = 1 + jnp.abs(clips.normal(2, 3, 1, 4, 4))

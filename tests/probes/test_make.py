@@ -39,6 +39,13 @@ class TestPlan:
     own = make.plan(cfg, 0, cfg.dense.batch_size)
     assert own.batch_size == cfg.dense.batch_size != cfg.batch_size
 
+  def test_kinds_of_heads_have_steps_of_their_own(self):
+    cfg = base.override(
+      base.probe(), {"num_steps": 7, "track.num_steps": 9, "dense.num_steps": 0}
+    )
+    assert make.steps_of(cfg.track, cfg) == 9
+    assert make.steps_of(cfg.dense, cfg) == 7
+
   def test_a_number_that_means_nothing_is_refused(self):
     with pytest.raises(errors.UserError, match="config.probe.num_steps is 0"):
       make.plan(config(num_steps=0), 0)

@@ -192,13 +192,16 @@ def test_bytes_through_memory(lines, nbytes):
   assert hlo.traffic(module) == hlo.Traffic(0.0, float(nbytes))
 
 
-def test_what_a_fusion_changes_in_place_counts_as_the_change():
+@pytest.mark.parametrize(
+  "stated", ["", " output_to_operand_aliasing={{}: (0, {})},"]
+)
+def test_what_a_fusion_changes_in_place_counts_as_the_change(stated):
   module = entry(
     "%x = f32[100,8]{1,0} parameter(0)",
     "%u = f32[1,8]{1,0:S(1)} constant({...})",
     "%i = s32[]{:S(2)} constant(0)",
     "%s = f32[100,8]{1,0} fusion(%x, %u, %i), kind=kLoop,"
-    " output_to_operand_aliasing={{}: (0, {})}, calls=%change",
+    f"{stated} calls=%change",
     before=textwrap.dedent("""\
       %change (p: f32[100,8], q: f32[1,8], r: s32[]) -> f32[100,8] {
         %p = f32[100,8]{1,0} parameter(0)

@@ -3,9 +3,11 @@
 What needs several devices runs once, in a process with eight emulated ones.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -212,6 +214,36 @@ def test_rows_that_can_not_be_shared_are_left_alone():
   with mesh.split_rows(abstract(data=2, fsdp=2)):
     found = jax.make_jaxpr(lambda x: mesh.rows(x))(jnp.ones((3, 2)))
   assert "sharding_constraint" not in str(found)
+
+
+class TestWhole:
+  def test_only_fsdp_is_gathered_and_gradients_are_split_again(self):
+    params = {"mlp": {"up": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}}}
+    with mesh.split_rows(abstract(data=1, fsdp=2, tensor=2)):
+      found = str(jax.make_jaxpr(lambda p: mesh.whole(p))(params))
+
+      def total(p):
+        return mesh.whole(p)["mlp"]["up"]["kernel"].sum()
+
+      gradient = str(jax.make_jaxpr(jax.grad(total))(params))
+    assert found.count("sharding_constraint") == 1  # a bias is whole already
+    assert "'tensor'" in found and "'fsdp'" not in _specs(found)
+    assert "'fsdp', 'tensor'" in _specs(gradient)
+
+  @pytest.mark.parametrize("sizes", [None, {"data": 2, "fsdp": 1}])
+  def test_nothing_is_said_where_nothing_is_shared(self, sizes):
+    params = {"mlp": {"up": {"kernel": jnp.ones((4, 4))}}}
+    context = contextlib.nullcontext()
+    if sizes:
+      context = mesh.split_rows(abstract(**sizes))
+    with context:
+      found = jax.make_jaxpr(lambda p: mesh.whole(p))(params)
+    assert "sharding_constraint" not in str(found)
+
+
+def _specs(jaxpr):
+  """What a program says of the layout of arrays, meshes left out."""
+  return " ".join(re.findall(r"spec=(?:P|PartitionSpec)\(([^)]*)\)", jaxpr))
 
 
 def test_batches_that_can_not_be_shared():

@@ -1,9 +1,12 @@
 """Depth: which pixels count, and what the blind say of them."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdr.tasks import depth
+from configs import base
+from vdr.tasks import depth, task
 
 
 def test_the_sky_is_not_scored():
@@ -18,6 +21,25 @@ def test_the_sky_is_not_scored():
   assert scores["abs_rel"].score() == pytest.approx(0.5, rel=1e-5)
   assert scores["rmse_m"].score() == pytest.approx(1.0)
   assert scores["delta_1"].score() == 0 and scores["delta_2"].score() == 1
+
+
+@pytest.mark.parametrize("loss", ["l1", "log_l1"])
+def test_a_probe_starts_about_the_depths_of_training(loss):
+  cfg = base.override(base.probe(), {"dense.depth_loss": loss})
+  shape = task.Shape(1, 8, 8, (0,))
+  depth_m = np.exp(np.random.default_rng(0).normal(1, 1, (8, 1, 8, 8)))
+  depth_m[:, :, 0] = 0.0  # sky
+  train = {"depth_m": depth_m.astype(np.float32)}
+  readout = depth.make_task(1).readout(cfg, shape, train)
+  head = readout.head
+  grid = (1, 2, 2, 4)
+  nothing = jax.tree.map(jnp.zeros_like, head.init(jax.random.key(0), grid))
+  found = head.apply(nothing, jnp.zeros((1, *grid)), {})["map"]
+  seen = depth_m[:, :, 1:]
+  expected = seen.mean() if loss == "l1" else np.exp(np.log(seen).mean())
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
+  assert readout.num_steps == cfg.num_steps
+  assert readout.loss.kind == loss
 
 
 def test_the_blind_say_the_mean_of_each_pixel():

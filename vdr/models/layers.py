@@ -50,9 +50,12 @@ def zeros(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return jnp.zeros(shape, jnp.float32)
 
 
+NORMAL_STD = 0.02
+
+
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   """N(0, 0.02²), as DiT has it for embeddings."""
-  return 0.02 * jax.random.normal(key, shape, jnp.float32)
+  return NORMAL_STD * jax.random.normal(key, shape, jnp.float32)
 
 
 class Linear(nnx.Module):

@@ -151,9 +151,9 @@ def _step(
     def add_text(x):
       if to_cross is None or text is None:
         return x
-      return to_cross(cross)(x, *text, cfg.attention)
+      return to_cross(mesh.whole(cross))(x, *text, cfg.attention)
 
-    return to_block(own)(
+    return to_block(mesh.whole(own))(
       mesh.rows(x),
       *modulation,
       window=window,

@@ -4,11 +4,14 @@
 16 frames of 224 × 224 (6,272 of them), width 1024, 16 heads, and a linear map
 to the patch's pixels. Ours are smaller.
 
-Two things are ours. To its learned vector a query adds a linear map of the
+Three things are ours. To its learned vector a query adds a linear map of the
 sines of its place, the same that tokens carry, so that what one patch learns
-serves the others: a few hundred steps suffice. And a step may train a random
-part of the queries (`draw_patches`), as the depth readout of MooG trains on a
-random part of the pixels.
+serves the others. That map starts such that a query looks at the tokens about
+its own place: from no place in particular, hundreds of steps go by before a
+probe finds out that depth is a matter of where one looks (AbsRel .099 against
+.13 after 1,000 steps of a local study's features). And a step may train a
+random part of the queries (`DrawPatches`), as the depth readout of MooG trains
+on a random part of the pixels.
 """
 
 import dataclasses
@@ -26,6 +29,12 @@ from vdr.probes import places, readout
 from vdr.runtime import errors
 
 PATCH_INDEX = "patch_index"
+
+# At first: the spread of the embeddings of places, so that they weigh about as
+# much as what tokens say, and the mean logit of a token at the query's place.
+PLACE_STD = 0.3
+NEAR_LOGIT = 6.0
+_LOG_LIMIT = 30.0  # beyond which a map of logarithms can't go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Dense(head_lib.Head):
     mean: the map is mean + std · y. Not stated; without it, few steps would go
       into learning how far away things are at all.
     std: likewise.
+    logarithms: mean and std are of logarithms: the map is exp(mean + std · y).
   """
 
   sizes: readout.Sizes
@@ -55,6 +65,7 @@ class Dense(head_lib.Head):
   channels: int = 1
   mean: float = 0.0
   std: float = 1.0
+  logarithms: bool = False
 
   @property
   def grid(self) -> tuple[int, int, int]:
@@ -110,6 +121,20 @@ class _Dense(nnx.Module):
     )
     self.readout = readout.Readout(head.sizes, shape, rngs)
     self.out = readout.dense((width,), (*head.patch, head.channels), rngs)
+    if self.query_place is not None:
+      self.query_place.kernel[...] = self._look_near()
+
+  def _look_near(self) -> Float[Array, "s p"]:
+    """The map of places under which a query is as the keys of its place are."""
+    tokens, key = self.readout.tokens, self.readout.key.kernel[...]
+    tokens.place[...] = tokens.place[...] * (PLACE_STD / layers.NORMAL_STD)
+    sines = tokens.place[...][-places.CHANNELS :]
+    kernel = jnp.einsum("sd,dac->sac", sines, key)
+    keys = jnp.einsum(
+      "ns,sac->nac", tokens.table()[:, -places.CHANNELS :], kernel
+    )
+    logit = jnp.mean(jnp.sum(keys**2, axis=-1)) / key.shape[-1] ** 0.5
+    return (NEAR_LOGIT / logit * kernel).reshape(places.CHANNELS, -1)
 
   def queries(self, inputs: head_lib.Inputs) -> Float[Array, "q p"]:
     """What the readout is asked: a query for each patch."""
@@ -123,6 +148,8 @@ class _Dense(nnx.Module):
     index = inputs.get(PATCH_INDEX)
     y = self.out(self.readout(x, self.queries(inputs)))
     y = self.head.mean + self.head.std * y
+    if self.head.logarithms:
+      y = jnp.exp(jnp.clip(y, -_LOG_LIMIT, _LOG_LIMIT))
     return {"map": y if index is not None else from_patches(self.head, y)}
 
 

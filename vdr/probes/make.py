@@ -51,6 +51,16 @@ def plan(cfg: Config, seed: int, batch_size: int | None = None) -> Plan:
   return made
 
 
+def steps_of(own: Config, cfg: Config) -> int:
+  """Steps of a kind of head: its own number, or that of all.
+
+  Args:
+    own: `cfg.dense` or `cfg.track`.
+    cfg: config.probe.
+  """
+  return own.num_steps or cfg.num_steps
+
+
 def sizes(
   cfg: Config, frame_times: Sequence[int], num_frames: int
 ) -> readout.Sizes:
@@ -108,6 +118,7 @@ def dense(
   channels: int = 1,
   mean: float = 0.0,
   std: float = 1.0,
+  logarithms: bool = False,
 ) -> tuple[dense_lib.Dense, steps.Draw | None]:
   """The dense head, and what a step draws of its patches.
 
@@ -122,6 +133,8 @@ def dense(
     channels: numbers of a pixel.
     mean: of the targets.
     std: of the targets.
+    logarithms: mean and spread are those of the targets' logarithms, and so is
+      what the head's last map gives.
   """
   head = dense_lib.Dense(
     sizes(cfg, frame_times, num_frames),
@@ -132,6 +145,7 @@ def dense(
     channels=channels,
     mean=float(mean),
     std=float(std),
+    logarithms=logarithms,
   )
   num = cfg.dense.queries_per_step
   if not num:

@@ -331,6 +331,7 @@ def _fusion_moved(
   # Results that are operands passed on; nothing of them moves.
   passed = re.findall(r"\{(\d*)\}: \((\d+), \{", of.attributes)
   out, into = {a for a, _ in passed}, {int(b) for _, b in passed}
+  out |= _changed_in_place(body, len(of.shapes))
   users: dict[str, list[Instruction]] = {}
   for instruction in body.values():
     for operand in instruction.operands:
@@ -353,6 +354,32 @@ def _fusion_moved(
     is_passed = (str(index) if len(of.shapes) > 1 else "") in out
     total += 0 if is_passed else shape.traffic
   return total
+
+
+def _changed_in_place(
+  body: Mapping[str, Instruction], num_results: int
+) -> set[str]:
+  """Results of a fusion that are an operand with a slice of it changed.
+
+  In loops XLA does not state them as passed on, but carries them in place.
+  """
+
+  def behind(name: str) -> Instruction | None:
+    found = body.get(name)
+    while found and found.opcode == "bitcast":
+      found = body.get(found.operands[0])
+    return found
+
+  (root,) = [i for i in body.values() if i.is_root]
+  results = root.operands if root.opcode == "tuple" else (root.name,)
+  changed = set()
+  for index, name in enumerate(results):
+    result = behind(name)
+    if result and result.opcode == "dynamic-update-slice":
+      origin = behind(result.operands[0])
+      if origin and origin.opcode == "parameter":
+        changed.add(str(index) if num_results > 1 else "")
+  return changed
 
 
 def _read(

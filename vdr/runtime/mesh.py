@@ -9,6 +9,7 @@ all of it works on abstract topologies, too.
 
 import contextlib
 import contextvars
+import functools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -124,6 +125,56 @@ def rows(x: jax.Array) -> jax.Array:
   if x.shape[0] % math.prod(mesh.shape[axis] for axis in BATCH_AXES):
     return x
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
+
+
+def whole(params: PyTree) -> PyTree:
+  """Parameters as a computation takes them: gathered over `fsdp`.
+
+  Left to itself XLA multiplies by one share of a matrix after another while
+  they go around, and adds up the results in memory: for 1.9 B parameters on 16
+  chips that is a third of all traffic through it. Gradients are scattered
+  again. Outside `split_rows` nothing is done.
+
+  Args:
+    params: a tree whose paths end as those of `RULES`.
+  """
+  mesh = _rows_of.get()
+  if mesh is None or mesh.shape["fsdp"] == 1:
+    return params
+
+  def gather(path: tuple, leaf: jax.Array) -> jax.Array:
+    spec = _fit(_rule(trees.path_name(path)) or P(), leaf.shape, mesh)
+    if "fsdp" not in spec:
+      return leaf
+    rest = P(*(None if axis == "fsdp" else axis for axis in spec))
+    return _reshard(leaf, NamedSharding(mesh, spec), NamedSharding(mesh, rest))
+
+  return jax.tree_util.tree_map_with_path(gather, params)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _reshard(
+  x: jax.Array, before: NamedSharding, after: NamedSharding
+) -> jax.Array:
+  """`x` as `after` has it; its gradient as `before` has it."""
+  del before
+  return jax.lax.with_sharding_constraint(x, after)
+
+
+def _reshard_forward(
+  x: jax.Array, before: NamedSharding, after: NamedSharding
+) -> tuple[jax.Array, None]:
+  return _reshard(x, before, after), None
+
+
+def _reshard_backward(
+  before: NamedSharding, after: NamedSharding, _: None, gradient: jax.Array
+) -> tuple[jax.Array]:
+  del after
+  return (jax.lax.with_sharding_constraint(gradient, before),)
+
+
+_reshard.defvjp(_reshard_forward, _reshard_backward)
 
 
 def check_batch_size(

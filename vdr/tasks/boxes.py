@@ -46,7 +46,13 @@ class Boxes(task.Task):
       names=("boxes_yxyx", "boxes_valid"),
       valid="asked",
     )
-    return task.Readout(head, losses.Boxes(), cfg.track.batch_size, draw)
+    return task.Readout(
+      head,
+      losses.Boxes(),
+      cfg.track.batch_size,
+      make.steps_of(cfg.track, cfg),
+      draw,
+    )
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """`iou` over boxes, and its mean of objects and of clips."""

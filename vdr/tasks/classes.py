@@ -36,7 +36,8 @@ class Classes(task.Task):
     head = make.attentive(
       cfg, len(self.class_names), shape.frame_times, shape.num_frames
     )
-    return task.Readout(head, losses.CrossEntropy(self.label), cfg.batch_size)
+    loss = losses.CrossEntropy(self.label)
+    return task.Readout(head, loss, cfg.batch_size, cfg.num_steps)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """`top_1`, `top_5`, and `per_class`, the mean of top-1 over classes."""

@@ -30,6 +30,8 @@ class Depth(task.Task):
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
     seen = train["depth_m"][_valid(train["depth_m"])]
+    if cfg.dense.depth_loss == "log_l1":
+      seen = np.log(seen)
     head, draw = make.dense(
       cfg,
       shape.frame_times,
@@ -40,9 +42,13 @@ class Depth(task.Task):
       names=("depth_m",),
       mean=float(seen.mean()),
       std=float(seen.std()),
+      logarithms=cfg.dense.depth_loss == "log_l1",
     )
-    loss = losses.Depth(valid_m=VALID_M)
-    return task.Readout(head, loss, cfg.dense.batch_size, draw)
+    loss = losses.Depth(kind=cfg.dense.depth_loss, valid_m=VALID_M)
+    loss.check()
+    return task.Readout(
+      head, loss, cfg.dense.batch_size, make.steps_of(cfg.dense, cfg), draw
+    )
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """AbsRel, RMSE (metres), log10 and δ1 … δ3, pooled over pixels."""

@@ -50,7 +50,9 @@ class Points(task.Task):
       valid="query_visible",
     )
     loss = losses.Points(resolution=float(shape.width))
-    return task.Readout(head, loss, cfg.track.batch_size, draw)
+    return task.Readout(
+      head, loss, cfg.track.batch_size, make.steps_of(cfg.track, cfg), draw
+    )
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """TAP-Vid's scores, all of them."""

@@ -42,7 +42,8 @@ class Pose(task.Task):
     head = make.pose(
       cfg, shape.frame_times, shape.num_frames, mean=mean, std=std
     )
-    return task.Readout(head, losses.Pose("pose", whole), cfg.batch_size)
+    loss = losses.Pose("pose", whole)
+    return task.Readout(head, loss, cfg.batch_size, cfg.num_steps)
 
   def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
     """R², end-point error, angles, RRA / RTA at 15° and mAA at 30°."""

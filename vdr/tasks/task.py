@@ -45,12 +45,14 @@ class Readout(NamedTuple):
     head: the head.
     loss: its loss.
     batch_size: clips of a step.
+    num_steps: of the optimiser.
     draw: what a step sees of the targets; None: all of them.
   """
 
   head: head_lib.Head
   loss: steps.LossFn
   batch_size: int
+  num_steps: int
   draw: steps.Draw | None = None
 
 
