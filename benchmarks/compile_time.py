@@ -1,18 +1,20 @@
 """How much longer the training step of walt_1p9b compiles than walt_284m's.
 
-  python -m benchmarks.compile_time [--rounds=3]
+  python -m benchmarks.compile_time [--rounds=3] [--json=PATH]
 
 Blocks are scanned, so that depth and width should hardly matter. Both steps are
 compiled in turn, without a cache and for this machine's first device; nothing
 is allocated and nothing runs.
 """
 
+import functools
 import time
 
 import jax
 import numpy as np
 from absl import app, flags
 
+from benchmarks import turns
 from configs import base, video_dit
 from vdr import train_step
 from vdr.models import tokenizer
@@ -49,6 +51,7 @@ def compile_step(size: str, batch_size: int) -> tuple[float, float]:
     }
     for name, section in train_step.groups(cfg).items()
   }
+  jax.clear_caches()
   start = time.perf_counter()
   lowered = step.update.lower(step.state, params, batch, jax.random.key(0))
   lowering_s = time.perf_counter() - start
@@ -59,18 +62,22 @@ def compile_step(size: str, batch_size: int) -> tuple[float, float]:
 def main(argv: list[str]) -> None:
   del argv
   jax.config.update("jax_enable_compilation_cache", False)
-  found: dict[str, list[tuple[float, float]]] = {size: [] for size in SIZES}
-  for _ in range(_ROUNDS.value):
-    for size in SIZES:
-      jax.clear_caches()
-      found[size].append(compile_step(size, _BATCH.value))
-  print("| step | trace and lower, s | compile, s |\n|---|---|---|")
-  middle = {}
-  for size, times in found.items():
-    middle[size] = np.median(np.array(times), axis=0)
-    print(f"| {size} | {middle[size][0]:.1f} | {middle[size][1]:.1f} |")
-  ratio = middle[SIZES[1]].sum() / middle[SIZES[0]].sum()
-  print(f"\nratio of the whole: {ratio:.2f}")
+  ways = {
+    size: functools.partial(compile_step, size, _BATCH.value) for size in SIZES
+  }
+  times = turns.take(ways, _ROUNDS.value)
+  rows = []
+  for size, pairs in times.items():
+    middles = (turns.spread(part).middle for part in zip(*pairs, strict=True))
+    rows.append([size, *(f"{middle:.1f}" for middle in middles)])
+  print(turns.table(("step", "trace and lower, s", "compile, s"), rows))
+  small, large = (list(map(sum, times[size])) for size in SIZES)
+  found = turns.Comparison.of(
+    f"compiling the step of {SIZES[1]} over that of {SIZES[0]}",
+    turns.ratios(large, small),
+  )
+  print(f"\nratio of the whole: {found.value:.2f}")
+  turns.write([found], {"seconds": times})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much of bare PyAV's decoding speed a video source keeps.
 
-  python -m benchmarks.decode
+  python -m benchmarks.decode [--videos=6] [--rounds=9] [--json=PATH]
 
 Makes a set of synthetic H.264 videos (10 s at 256 lines, with B-frames and a
 keyframe every 2 s), and reads the same random clips from it in three ways:
@@ -19,76 +19,28 @@ resizing are compared in speed, and in their distance to a resize in floating
 point of each plane by itself.
 """
 
-import argparse
 import functools
 import os
 import pathlib
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
 import av
 import av.video.reformatter
 import numpy as np
+from absl import app, flags
 from PIL import Image
 
+from benchmarks import material, turns
 from configs import base
 from vdr.data import decoder, source, transforms, video
 
+_VIDEOS = flags.DEFINE_integer("videos", 6, "Videos that are read.")
+_ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds; medians are printed.")
+
 HEIGHT, WIDTH, SIZE = 256, 340, 224
-FPS, SECONDS = 30, 10
-
-
-def make_video(path: pathlib.Path, seed: int) -> None:
-  """Blocks and noise that drift over the picture."""
-  rng = np.random.default_rng(seed)
-  n = FPS * SECONDS
-  blocks = rng.integers(0, 255, (80, 80, 3), dtype=np.uint8)
-  canvas = blocks.repeat(8, 0).repeat(8, 1).astype(np.int16)
-  noise = rng.integers(-12, 12, (HEIGHT + 32, WIDTH + 32, 1))
-  with av.open(str(path), "w") as container:
-    stream = container.add_stream("libx264", rate=FPS, options={"crf": "20"})
-    stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-    stream.codec_context.gop_size = 2 * FPS
-    for k in range(n):
-      y, x = 40 + int(30 * np.sin(k / 40 + seed)), k // 2
-      dy, dx = rng.integers(0, 32, 2)
-      pixels = canvas[y : y + HEIGHT, x : x + WIDTH]
-      pixels = pixels + noise[dy : dy + HEIGHT, dx : dx + WIDTH]
-      pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-      frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
-      frame.pts = k
-      container.mux(stream.encode(frame))
-    container.mux(stream.encode())
-
-
-def read_alone(
-  path: str,
-  stamps: list[int],
-  box: tuple[int, int, int, int],
-  can_skip: bool = False,
-) -> np.ndarray:
-  """The clip by PyAV alone; `stamps` increase."""
-  out = np.empty((len(stamps), SIZE, SIZE, 3), np.uint8)
-  convert = video.Converter()
-  wanted, place = set(stamps), 0
-  with av.open(path) as container:
-    stream = container.streams.video[0]
-    context = stream.codec_context
-    context.thread_type, context.thread_count = "NONE", 1
-    container.seek(stamps[0], stream=stream)
-    for packet in container.demux(stream):
-      if can_skip:
-        context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-      for frame in packet.decode():
-        if place < len(stamps) and frame.pts == stamps[place]:
-          out[place] = convert(frame, box, SIZE, SIZE)
-          place += 1
-      if place == len(stamps):
-        return out
-  raise RuntimeError(f"{path} has no frame {stamps[place]}")
+FPS, SECONDS = material.FPS, 10
 
 
 def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
@@ -119,21 +71,24 @@ def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
     box = transforms.box_px(example["crop_affine"], HEIGHT, WIDTH)
     for way in (0, 1):
       alone, spent[round_, number, way] = timed(
-        functools.partial(read_alone, paths[number], stamps, box, bool(way))
+        functools.partial(
+          material.read_video, paths[number], stamps, box, SIZE, bool(way)
+        )
       )
       np.testing.assert_array_equal(alone, example["video"])
   return spent[1:].mean(axis=1)  # the first round warms up
 
 
 def timed(run: Callable[[], Any]) -> tuple[Any, float]:
-  start = time.perf_counter()
-  result = run()
-  return result, time.perf_counter() - start
+  """What a call returns, and the seconds that it takes."""
+  found: list[Any] = []
+  seconds = turns.timed(lambda: found.append(run()))
+  return found[0], seconds.wall
 
 
 def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
   """Ways from a decoded frame to the middle square, 224 pixels wide."""
-  flags = av.video.reformatter.Interpolation
+  ways = av.video.reformatter.Interpolation
   fused = video.Converter()
   box = (0, 42, HEIGHT, 298)
   reformatter = av.video.reformatter.VideoReformatter()
@@ -143,7 +98,7 @@ def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
     rgb = reformatter.reformat(
       frame,
       format="rgb24",
-      interpolation=flags.BILINEAR | flags.FULL_CHR_H_INT,
+      interpolation=ways.BILINEAR | ways.FULL_CHR_H_INT,
       threads=1,
     )
     image = rgb.to_image().resize(
@@ -154,7 +109,7 @@ def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
   def half_chroma(frame: av.VideoFrame) -> np.ndarray:
     part = video._crop(frame, box)
     out = plain.reformat(
-      part, SIZE, SIZE, "rgb24", interpolation=flags.BILINEAR, threads=1
+      part, SIZE, SIZE, "rgb24", interpolation=ways.BILINEAR, threads=1
     )
     return out.to_ndarray()
 
@@ -195,47 +150,57 @@ def compare_resizing(path: str, rounds: int) -> None:
     ]
   expected = reference(frames[0])
   ways = resizers()
-  spent: dict[str, list[float]] = {name: [] for name in ways}
-  for _ in range(rounds):
-    for name, way in ways.items():
-      _, seconds = timed(lambda w=way: [w(frame) for frame in frames])
-      spent[name].append(1e3 * seconds / len(frames))
-  print("\n| crop, resize, RGB | ms a frame | mean error | largest |")
-  print("|---|---|---|---|")
-  for name, way in ways.items():
-    off = np.abs(way(frames[0]) - expected)
-    print(
-      f"| {name} | {statistics.median(spent[name]):.2f} | {off.mean():.2f}"
-      f" | {off.max():.0f} |"
-    )
+  runs = turns.each_timed(
+    {
+      name: lambda way=way: [way(frame) for frame in frames]
+      for name, way in ways.items()
+    }
+  )
+  rows = []
+  for name, times in turns.take(runs, rounds).items():
+    off = np.abs(ways[name](frames[0]) - expected)
+    spent = 1e3 * turns.medians(times).wall / len(frames)
+    rows.append([name, f"{spent:.2f}", f"{off.mean():.2f}", f"{off.max():.0f}"])
+  head = ("crop, resize, RGB", "ms a frame", "mean error", "largest")
+  print(f"\n{turns.table(head, rows)}")
 
 
-def main() -> None:
-  parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-  parser.add_argument("--videos", type=int, default=6)
-  parser.add_argument("--rounds", type=int, default=9)
-  args = parser.parse_args()
+def main(argv: list[str]) -> None:
+  del argv
   # Children inherit it: both ways share one core.
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
   with tempfile.TemporaryDirectory() as folder:
-    paths = [f"{folder}/{k}.mp4" for k in range(args.videos)]
+    paths = [f"{folder}/{k}.mp4" for k in range(_VIDEOS.value)]
     for seed, path in enumerate(paths):
-      make_video(pathlib.Path(path), seed)
-    print("| 16 frames | PyAV alone, clips/s | source, clips/s", end=" ")
-    print("| source / PyAV | source / PyAV skipping |")
-    print("|---|---|---|---|---|")
+      material.video(pathlib.Path(path), seed, HEIGHT, WIDTH, FPS * SECONDS)
+    rows, found = [], []
     for stride in (1, 2, 4):
-      seconds = compare_reading(paths, stride, args.rounds)
+      seconds = compare_reading(paths, stride, _ROUNDS.value)
       alone, _, ours = 1 / np.median(seconds, axis=0)
-      ratios = np.median(seconds[:, :2] / seconds[:, 2:], axis=0)
-      print(
-        f"| stride {stride} | {alone:.1f} | {ours:.1f}"
-        f" | {ratios[0]:.2f} | {ratios[1]:.2f} |",
-        flush=True,
+      plain, skipping = (seconds[:, i] / seconds[:, 2] for i in (0, 1))
+      rows.append(
+        [
+          f"stride {stride}",
+          f"{alone:.1f}",
+          f"{ours:.1f}",
+          f"{np.median(plain):.2f}",
+          f"{np.median(skipping):.2f}",
+        ]
       )
-    compare_resizing(paths[0], args.rounds)
+      what = f"reading 16 frames of an mp4, stride {stride}: over bare PyAV"
+      found.append(turns.Comparison.of(what, plain.tolist()))
+    head = (
+      "16 frames",
+      "PyAV alone, clips/s",
+      "source, clips/s",
+      "source / PyAV",
+      "source / PyAV skipping",
+    )
+    print(turns.table(head, rows), flush=True)
+    compare_resizing(paths[0], _ROUNDS.value)
   decoder.close()
+  turns.write(found)
 
 
 if __name__ == "__main__":
-  main()
+  app.run(main)

@@ -1,6 +1,6 @@
 """What reading features costs, against one full forward of the network.
 
-  python -m benchmarks.features [--size=small] [--side=64] [--rounds=9]
+  python -m benchmarks.features [--size=small] [--side=64] [--json=PATH]
 
 Prints Markdown tables of times relative to one full forward, that to the
 prediction: of single layers (the pass stops there), of all layers at once, of
@@ -10,8 +10,6 @@ ratios are medians, since the speed of a shared machine changes by the minute;
 on a CPU the time that it works is the steadier of the two. Weights are random.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Mapping
 
 import jax
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks import turns
 from configs import base
 from vdr import features
 from vdr.diffusion import schedule as schedules
@@ -37,6 +36,7 @@ _DTYPE = flags.DEFINE_string("dtype", "float32", "Of activations.")
 _SCAN = flags.DEFINE_boolean("scan", True, "Blocks in a loop.")
 
 Way = Callable[[], object]
+Pairs = list[tuple[turns.Seconds, turns.Seconds]]  # of a way, of the reference
 
 
 def _backbone() -> features.Backbone:
@@ -83,45 +83,35 @@ def _read(
   return lambda: backbone.features(video, spec)
 
 
-def _time(way: Way) -> tuple[float, float]:
-  """Seconds that pass, and seconds that processors work."""
-  start = time.perf_counter(), time.process_time()
-  jax.block_until_ready(way())
-  return time.perf_counter() - start[0], time.process_time() - start[1]
-
-
-def measure(
-  ways: Mapping[str, Way], reference: Way
-) -> dict[str, list[tuple[float, float]]]:
-  """Both times of each way over those of the reference beside it."""
+def measure(ways: Mapping[str, Way], reference: Way) -> dict[str, Pairs]:
+  """Times of each way and of the reference beside it."""
   for way in (reference, *ways.values()):
     jax.block_until_ready(way())  # compile
-  ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-  for number in range(_ROUNDS.value):
-    for name, way in ways.items():
-      if number % 2:
-        other, own = _time(reference), _time(way)
-      else:
-        own, other = _time(way), _time(reference)
-      ratios[name].append((own[0] / other[0], own[1] / other[1]))
-  return ratios
+  runs = turns.each_timed(ways)
+  return turns.beside(runs, lambda: turns.timed(reference), _ROUNDS.value)
 
 
-def _table(
-  title: str,
-  ratios: Mapping[str, list[tuple[float, float]]],
-  targets: Mapping[str, float],
-) -> None:
-  print(f"\n{title}\n\n| way | × full forward | range | CPU time | target |")
-  print("|---|---|---|---|---|")
-  for name, pairs in ratios.items():
-    wall, cpu = zip(*pairs, strict=True)
-    spread = f"{min(wall):.2f} to {max(wall):.2f}"
-    middles = statistics.median(wall), statistics.median(cpu)
-    target = f"≤ {targets[name]:.2f}" if name in targets else ""
-    print(
-      f"| {name} | {middles[0]:.2f} | {spread} | {middles[1]:.2f} | {target} |"
+def _report(
+  title: str, pairs: Mapping[str, Pairs], targets: Mapping[str, float]
+) -> list[turns.Comparison]:
+  """Prints the table; returns what has a target."""
+  rows, found = [], []
+  for name, times in pairs.items():
+    own, other = zip(*times, strict=True)
+    wall, processor = (
+      turns.ratios((t[i] for t in own), (t[i] for t in other)) for i in (0, 1)
     )
+    middle, least, most = turns.spread(wall)
+    work = turns.spread(processor).middle
+    target = f"≤ {targets[name]:.2f}" if name in targets else ""
+    spread = f"{least:.2f} to {most:.2f}"
+    rows.append([name, f"{middle:.2f}", spread, f"{work:.2f}", target])
+    if name in targets:
+      what = f"features, {_SIZE.value}: {name} over one full forward"
+      found.append(turns.Comparison.of(what, wall, at_most=targets[name]))
+  head = ("way", "× full forward", "range", "CPU time", "target")
+  print(f"\n{title}\n\n{turns.table(head, rows)}")
+  return found
 
 
 def main(argv: list[str]) -> None:
@@ -153,7 +143,8 @@ def main(argv: list[str]) -> None:
     f"{_SIZE.value}, {_DTYPE.value}, {_BATCH.value} clips of"
     f" {_FRAMES.value}×{side}×{side}, {device}; features include the tokenizer"
   )
-  _table(title, measure(ways, _forward(backbone, video)), targets)
+  pairs = measure(ways, _forward(backbone, video))
+  turns.write(_report(title, pairs, targets), {"seconds": pairs})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast clips are simulated and read, and how much room they take.
 
-  python -m benchmarks.physics
+  python -m benchmarks.physics [--rounds=7] [--json=PATH]
 
 On one core, with all ground truth, at 64 × 64 × 17. The rates are those of this
 machine at this moment; beside them stand two ratios that depend less on it: the
@@ -10,29 +10,23 @@ source against that of reading the bare records.
 
 import os
 import pathlib
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 import numpy as np
 from absl import app, flags
 from array_record.python import array_record_data_source
 
+from benchmarks import material, turns
 from configs import base
 from configs import physics as physics_config
-from vdr.data.physics import clip, generate, records, render, sampling, world
+from vdr.data.physics import clip, records, render, sampling, world
 from vdr.data.physics.source import PhysicsSource
 
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Interleaved rounds.")
-CLIPS = 64
-
-
-def timed(work: Callable[[], object]) -> float:
-  """Seconds that `work` takes."""
-  start = time.perf_counter()
-  work()
-  return time.perf_counter() - start
+CLIPS, SIMULATED = 64, 8  # of a turn
+# What speeds are compared with: its key, and in words.
+CAST, BARE = ("cast", "casting its rays"), ("bare", "the bare records")
 
 
 def cast_only(settings: clip.Settings, indices: range) -> None:
@@ -54,7 +48,7 @@ def main(argv: list[str]) -> None:
   settings = clip.Settings.from_config(config.physics)
   with tempfile.TemporaryDirectory() as directory:
     path = pathlib.Path(directory) / "physics"
-    _make(path)
+    material.simulated(path, CLIPS)
     cfg = base.source()
     cfg.path, cfg.crop = str(path), "none"
     pixels = PhysicsSource(cfg)
@@ -66,47 +60,46 @@ def main(argv: list[str]) -> None:
     rng = np.random.default_rng(0)
     ways: dict[str, Callable[[], object]] = {
       "simulate": lambda: [
-        records.encode(clip.simulate(settings, "train", 0, i)) for i in range(8)
+        records.encode(clip.simulate(settings, "train", 0, i))
+        for i in range(SIMULATED)
       ],
-      "cast": lambda: cast_only(settings, range(8)),
+      "cast": lambda: cast_only(settings, range(SIMULATED)),
       "bare": lambda: [bare[i] for i in range(CLIPS)],
       "pixels": lambda: [pixels.read(i, rng) for i in range(CLIPS)],
       "everything": lambda: [everything.read(i, rng) for i in range(CLIPS)],
     }
     for work in ways.values():
       work()
-    times = {name: [] for name in ways}
-    for _ in range(ROUNDS.value):
-      for name, work in ways.items():
-        times[name].append(timed(work))
+    times = turns.take(turns.each_timed(ways), ROUNDS.value)
     size = shard.stat().st_size / CLIPS
-  _report({name: statistics.median(t) for name, t in times.items()}, size)
+  turns.write(_report(times, size))
 
 
-def _make(path: pathlib.Path) -> None:
-  config = physics_config.get_config().unlock()
-  config.physics.num_clips.update(
-    dict(pretrain=0, train=CLIPS, select=0, test=0, test_ood=0)
-  )
-  config.runtime.num_workers = 0
-  generate.run(config.lock(), path)
-
-
-def _report(seconds: dict[str, float], size: float) -> None:
-  rate = {
-    name: (8 if name in ("simulate", "cast") else CLIPS) / s
-    for name, s in seconds.items()
-  }
+def _report(
+  times: dict[str, list[turns.Seconds]], size: float
+) -> list[turns.Comparison]:
+  """Prints the table; returns what is compared in it."""
+  seconds = {name: [t.wall for t in found] for name, found in times.items()}
+  rows, found = [], []
+  for what, name, over, of in (
+    ("simulate with all truth, and encode", "simulate", *CAST),
+    ("read pixels through the source", "pixels", *BARE),
+    ("read everything through the source", "everything", *BARE),
+  ):
+    clips = SIMULATED if name == "simulate" else CLIPS
+    rate = clips / turns.spread(seconds[name]).middle
+    line = turns.Comparison.of(
+      f"simulated clips, {what}: speed over {of}",
+      turns.ratios(seconds[over], seconds[name]),
+    )
+    found.append(line)
+    rows.append([what, turns.number(rate), f"{line.value:.2f} of {of}"])
+  head = ("one core, 64 × 64 × 17", "clips/s", "ratio")
+  print(f"\n{turns.table(head, rows)}")
   print(
-    "\n| one core, 64 × 64 × 17 | clips/s | ratio |\n|---|---|---|\n"
-    f"| simulate with all truth, and encode | {rate['simulate']:.1f} |"
-    f" {rate['simulate'] / rate['cast']:.2f} of casting its rays |\n"
-    f"| read pixels through the source | {rate['pixels']:,.0f} |"
-    f" {rate['pixels'] / rate['bare']:.2f} of the bare records |\n"
-    f"| read everything through the source | {rate['everything']:,.0f} |"
-    f" {rate['everything'] / rate['bare']:.2f} of the bare records |\n"
     f"\nOn disk: {size / 1e3:.0f} KB a clip, {size / 1e5:.2f} GB for 10,000."
   )
+  return found
 
 
 if __name__ == "__main__":

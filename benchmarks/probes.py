@@ -1,6 +1,6 @@
 """What one engine saves over separate fits, and what each head costs.
 
-  python -m benchmarks.probes [--rounds=3] [--clips=2048] [--only=engine|heads]
+  python -m benchmarks.probes [--rounds=3] [--only=engine|heads] [--json=PATH]
 
 First: 8 layers x 4 pairs of learning rate and weight decay x 2 seeds of an
 attentive probe on a random `small` network, in one fit whose forward pass runs
@@ -17,9 +17,6 @@ latter tell much.
 
 import dataclasses
 import functools
-import statistics
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -27,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks import frozen, turns
 from configs import base
-from vdr.models import dit, sizes
 from vdr.probes import blocks, dense, engine, head, heads, losses, make
 from vdr.probes.plan import Plan
 from vdr.runtime import processes
@@ -39,103 +36,23 @@ _ONLY = flags.DEFINE_enum("only", "", ["", "engine", "heads"], "One part.")
 _SIZE = flags.DEFINE_string("size", "small", "Network of the first part.")
 _STEPS = flags.DEFINE_integer("steps", 2, "Steps of a fit of the first part.")
 
-FRAME_TIMES, NUM_FRAMES = (0, 4, 8, 12, 16), 17
-GRID = (5, 8, 8)
-BATCH = 8
 WARM_UP, MEASURED = 5, 10  # steps of a fit by head
+ENGINE_TARGET = 8.0  # times faster than fits one by one
 
 
-def _seconds(run: Callable[[], object]) -> tuple[float, float]:
-  """Of the wall, and of the processor."""
-  start = time.perf_counter(), time.process_time()
-  jax.block_until_ready(run())
-  return time.perf_counter() - start[0], time.process_time() - start[1]
-
-
-def _medians(times: list[tuple[float, float]]) -> tuple[float, float]:
-  wall, processor = zip(*times, strict=True)
-  return statistics.median(wall), statistics.median(processor)
-
-
-class Separate:
-  """The frozen network, its clips, and fits on it."""
-
-  def __init__(self):
-    cfg = base.model()
-    cfg.size = _SIZE.value
-    depth = sizes.size_of(cfg.size).depth
-    self.layers = tuple(
-      int(k) for k in np.linspace(1, depth, min(8, depth)).round()
-    )
-    params = dit.init(cfg, jax.random.key(0), gate_scale=0.5)
-    rng = np.random.default_rng(0)
-    shape = (_STEPS.value, BATCH, *GRID, cfg.latent_channels)
-    self.latents = jnp.asarray(rng.normal(size=shape), jnp.float32)
-    self.labels = jnp.asarray(rng.integers(8, size=shape[:2]), jnp.int32)
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def forward(z: jax.Array, layers: tuple[int, ...]) -> tuple:
-      level = jnp.full((BATCH,), 0.3)
-      _, features = dit.apply(cfg, params, z, level, layers=layers)
-      return tuple(head.tokens(features[k]) for k in layers)
-
-    self.forward = forward
-    self.head = make.attentive(base.probe(), 8, FRAME_TIMES, NUM_FRAMES)
-    self.plan = Plan(
-      num_steps=_STEPS.value,
-      batch_size=BATCH,
-      learning_rates=(1e-3, 3e-3),
-      weight_decays=(1e-4, 1e-2),
-      seeds=(0, 1),
-      steps_per_call=1,
-      step_bytes=int(base.probe().step_mb * 1e6),
-    )
-
-  def fit(self, plan: Plan, layers: tuple[int, ...], cells: slice) -> Any:
-    """One fit, streamed: the forward pass of every batch, then its step."""
-
-    def stream() -> Iterator[blocks.Block]:
-      for z, label in zip(self.latents, self.labels, strict=True):
-        features = self.forward(z, layers)[cells]
-        yield blocks.Block(features, {"label": label})
-
-    loss = losses.CrossEntropy("label")
-    fitted = engine.fit(
-      self.head, loss, blocks.Stream(stream), plan, quiet=True
-    )
-    return fitted.params
-
-  def together(self) -> Any:
-    return self.fit(self.plan, self.layers, slice(None))
-
-  def apart(self, own_depth: bool) -> None:
-    for cell, (rate, decay), seed in self.members():
-      plan = dataclasses.replace(
-        self.plan,
-        learning_rates=(rate,),
-        weight_decays=(decay,),
-        seeds=(seed,),
-      )
-      if own_depth:
-        self.fit(plan, self.layers[cell : cell + 1], slice(None))
-      else:
-        self.fit(plan, self.layers, slice(cell, cell + 1))
-
-  def members(self) -> list[tuple[int, tuple[float, float], int]]:
-    return [
-      (cell, hyper, seed)
-      for cell in range(len(self.layers))
-      for hyper in self.plan.hypers
-      for seed in self.plan.seeds
-    ]
-
-
-def _engine() -> None:
+def _engine() -> list[turns.Comparison]:
   """The first part."""
-  study = Separate()
+  study = frozen.Separate(
+    _SIZE.value,
+    num_steps=_STEPS.value,
+    learning_rates=(1e-3, 3e-3),
+    weight_decays=(1e-4, 1e-2),
+    seeds=(0, 1),
+  )
+  num = len(study.members())
   print(
-    f"\n{len(study.members())} probes on layers {study.layers} of"
-    f" {_SIZE.value!r}, {_STEPS.value} steps of {BATCH} clips"
+    f"\n{num} probes on layers {study.layers} of"
+    f" {_SIZE.value!r}, {_STEPS.value} steps of {frozen.BATCH} clips"
   )
   study.together()  # compiles
   one = dataclasses.replace(
@@ -146,35 +63,43 @@ def _engine() -> None:
     study.fit(one, (layer,), slice(None))
   ways = {
     "one engine": study.together,
-    "64 fits": functools.partial(study.apart, False),
-    "64 fits, to their own layer": functools.partial(study.apart, True),
+    f"{num} fits": functools.partial(study.apart, False),
+    f"{num} fits, to their own layer": functools.partial(study.apart, True),
   }
-  times: dict[str, list] = {way: [] for way in ways}
-  for _ in range(_ROUNDS.value):
-    for way, run in ways.items():
-      times[way].append(_seconds(run))
-  print("\n| way | wall s | processor s | times as long (wall, processor) |")
-  print("|---|---|---|---|")
-  first = _medians(times["one engine"])
+  runs = turns.each_timed(ways)
+  times = turns.take(runs, _ROUNDS.value)
+  first, rows, found = times["one engine"], [], []
   for way, values in times.items():
-    wall, processor = _medians(values)
-    ratios = f"{wall / first[0]:.1f}, {processor / first[1]:.1f}"
-    print(f"| {way} | {wall:.1f} | {processor:.1f} | {ratios} |", flush=True)
+    wall, processor = turns.medians(values)
+    longer = [
+      turns.ratios((t[i] for t in values), (t[i] for t in first))
+      for i in (0, 1)
+    ]
+    middles = (f"{turns.spread(ratio).middle:.1f}" for ratio in longer)
+    rows.append([way, f"{wall:.1f}", f"{processor:.1f}", ", ".join(middles)])
+    if way != "one engine":
+      what = f"probes, {_SIZE.value}: {way}, over one engine"
+      # The target is that of fits which share nothing.
+      target = {} if "own" in way else {"at_least": ENGINE_TARGET}
+      found.append(turns.Comparison.of(what, longer[0], **target))
+  head_ = ("way", "wall s", "processor s", "times as long (wall, processor)")
+  print(f"\n{turns.table(head_, rows)}", flush=True)
+  return found
 
 
 def _targets(n: int) -> dict[str, jax.Array]:
   rng = np.random.default_rng(1)
-  xy = rng.uniform(0.1, 0.9, (n, 64, NUM_FRAMES, 2))
-  yxyx = rng.uniform(0.1, 0.9, (n, 4, NUM_FRAMES, 4))
+  xy = rng.uniform(0.1, 0.9, (n, 64, frozen.NUM_FRAMES, 2))
+  yxyx = rng.uniform(0.1, 0.9, (n, 4, frozen.NUM_FRAMES, 4))
   found = {
     "label": rng.integers(8, size=n).astype(np.int32),
     "pose": rng.normal(size=(n, 3, 4)),
-    "depth_m": rng.uniform(1, 9, (n, len(FRAME_TIMES), 32, 32)),
+    "depth_m": rng.uniform(1, 9, (n, len(frozen.FRAME_TIMES), 32, 32)),
     "points_xy": xy,
     "points_visible": rng.uniform(size=xy.shape[:3]) < 0.8,
     "query_visible": np.ones((n, 64), bool),
     "boxes_yxyx": yxyx,
-    "boxes_valid": np.ones((n, 4, NUM_FRAMES), bool),
+    "boxes_valid": np.ones((n, 4, frozen.NUM_FRAMES), bool),
     "object_valid": np.ones((n, 4), bool),
     "points_query": xy[:, :, 0],
     "boxes_query": yxyx[:, :, 0],
@@ -190,9 +115,14 @@ Case = tuple[head.Head, Any, Any, tuple[str, ...]]
 
 def _cases() -> dict[str, Case]:
   """Head, loss, draw, and the targets they read, by name."""
-  cfg, where = base.probe(), (FRAME_TIMES, NUM_FRAMES)
+  cfg, where = base.probe(), (frozen.FRAME_TIMES, frozen.NUM_FRAMES)
   depth, patches = make.dense(
-    cfg, *where, frames=FRAME_TIMES, height=32, width=32, names=("depth_m",)
+    cfg,
+    *where,
+    frames=frozen.FRAME_TIMES,
+    height=32,
+    width=32,
+    names=("depth_m",),
   )
   cases: dict[str, Case] = {
     "linear": (
@@ -241,13 +171,13 @@ def _heads() -> None:
   """The second part."""
   num, cells = _CLIPS.value, 12
   rng = np.random.default_rng(0)
-  shape = (num, *GRID, 128)
+  shape = (num, *frozen.GRID, 128)
   one = rng.standard_normal(shape, np.float32).astype(np.float16)
   features = tuple(jnp.array(one) for _ in range(cells))
   targets, cfg = _targets(num), base.probe()
   print(
     f"\n{cells} cells x {len(cfg.learning_rates)} rates, {num} clips of"
-    f" {[*GRID, 128]} in {cfg.store}\n"
+    f" {[*frozen.GRID, 128]} in {cfg.store}\n"
   )
   print("| head | parameters | clips a step | ms a step (processor) |", end="")
   print(f" s for {cfg.num_steps} steps | first call, s |")
@@ -269,15 +199,16 @@ def _line(name: str, case: Case, block: blocks.Block) -> None:
     plan = _plan(case, num_steps)
     return engine.fit(own, loss, block, plan, draw=draw, quiet=True).params
 
-  first, _ = _seconds(lambda: fit(WARM_UP))
+  first, _ = turns.timed(lambda: fit(WARM_UP))
   rounds = []
   for _ in range(_ROUNDS.value):
     short, long = (
-      _seconds(functools.partial(fit, n)) for n in (WARM_UP, WARM_UP + MEASURED)
+      turns.timed(functools.partial(fit, n))
+      for n in (WARM_UP, WARM_UP + MEASURED)
     )
     both = zip(short, long, strict=True)
-    rounds.append(tuple((b - a) / MEASURED for a, b in both))
-  wall, processor = _medians(rounds)
+    rounds.append(turns.Seconds(*((b - a) / MEASURED for a, b in both)))
+  wall, processor = turns.medians(rounds)
   num_params = own.num_params(block.features[0].shape[1:])
   cfg = base.probe()
   print(
@@ -291,10 +222,10 @@ def _line(name: str, case: Case, block: blocks.Block) -> None:
 def main(argv: list[str]) -> None:
   del argv
   print(f"{processes.usable_cores()} usable cores, {jax.default_backend()}")
-  if _ONLY.value != "heads":
-    _engine()
+  found = _engine() if _ONLY.value != "heads" else []
   if _ONLY.value != "engine":
     _heads()
+  turns.write(found)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks import documents
 from configs import base, image_dit, video_dit
 from vdr import compile as compile_lib
 from vdr import compiled
 from vdr.runtime import chips, versions, workdir
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "scaling.md"
-MARKS = ("<!-- made by benchmarks/topologies.py -->", "<!-- end -->")
+DOCUMENT = documents.ROOT / "docs" / "scaling.md"
 
 _CACHE = flags.DEFINE_string("cache", "runs/topologies", "Folder of the rows.")
 _ROWS = flags.DEFINE_string("rows", "", "Only rows whose name has this.")
@@ -139,10 +138,7 @@ def document(done: dict[str, dict[str, Any]]) -> None:
   missing = [f"`{key}`" for key in rows() if key not in done]
   if missing:
     lines += ["", f"Not compiled yet: {', '.join(missing)}."]
-  before, _, rest = DOCUMENT.read_text().partition(MARKS[0])
-  after = rest.partition(MARKS[1])[2]
-  body = "\n".join([MARKS[0], "", *lines, "", MARKS[1]])
-  workdir.write_text(DOCUMENT, before + body + after)
+  documents.fill(DOCUMENT, "benchmarks/topologies.py", lines)
 
 
 def main(argv: list[str]) -> None:

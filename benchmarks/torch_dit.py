@@ -190,6 +190,19 @@ class VideoDiT(nn.Module):
 
   def forward(self, latents: Tensor, noise_level: Tensor) -> Tensor:
     """The float32 prediction for `[b t h w c]` at noise levels `[b]`."""
+    x, shared, condition = self.stream(latents, noise_level, len(self.blocks))
+    *_, h, w, _ = x.shape
+    b, t, *_, c = latents.shape
+    p = self.patch
+    shift, scale = (shared[:, :2] + self.final_adaln(condition)).unbind(1)
+    x = linear(modulate(x, shift, scale), self.final)
+    x = x.view(b, t, h, w, p, p, c).permute(0, 1, 2, 4, 3, 5, 6)
+    return x.reshape(latents.shape).float()
+
+  def stream(
+    self, latents: Tensor, noise_level: Tensor, depth: int
+  ) -> tuple[Tensor, Tensor, Tensor]:
+    """The residual stream after `depth` blocks, and what blocks are told."""
     b, t, rows, columns, c = latents.shape
     p = self.patch
     h, w = rows // p, columns // p
@@ -198,13 +211,10 @@ class VideoDiT(nn.Module):
     x = x + self.sines[t, h, w].to(x.device)
     condition = F.silu(self._embed_noise(noise_level))
     shared = self.adaln(condition).unflatten(-1, (blocks.NUM_MODULATIONS, -1))
-    for index, block in enumerate(self.blocks):
+    for index, block in enumerate(self.blocks[:depth]):
       window = self.plans[t, h, w][index % 2]
       x = block(x, shared, condition, window, self.turn)
-    shift, scale = (shared[:, :2] + self.final_adaln(condition)).unbind(1)
-    x = linear(modulate(x, shift, scale), self.final)
-    x = x.view(b, t, h, w, p, p, c).permute(0, 1, 2, 4, 3, 5, 6)
-    return x.reshape(latents.shape).float()
+    return x, shared, condition
 
   def _embed_noise(self, noise_level: Tensor) -> Tensor:
     num = self.first.in_features // 2
@@ -216,20 +226,20 @@ class VideoDiT(nn.Module):
 
 def load(model: VideoDiT, params: Params) -> None:
   """Copies the parameters of `vdr.models.dit.init` into a network."""
-  _fill(model.embed, params["embed"], ins=3)
-  _fill(model.first, params["noise"]["first"])
-  _fill(model.second, params["noise"]["second"])
-  _fill(model.adaln, params["adaln"])
+  fill(model.embed, params["embed"], ins=3)
+  fill(model.first, params["noise"]["first"])
+  fill(model.second, params["noise"]["second"])
+  fill(model.adaln, params["adaln"])
   _fill_low_rank(model.final_adaln, params["final_adaln"])
-  _fill(model.final, params["final"])
+  fill(model.final, params["final"])
   for index, block in enumerate(model.blocks):
     own = _take(params["blocks"], index)
-    _fill(block.attention.qkv, own["attention"]["qkv"])
-    _fill(block.attention.out, own["attention"]["out"], ins=2)
+    fill(block.attention.qkv, own["attention"]["qkv"])
+    fill(block.attention.out, own["attention"]["out"], ins=2)
     _copy(block.attention.q_scale, own["attention"]["q_scale"])
     _copy(block.attention.k_scale, own["attention"]["k_scale"])
-    _fill(block.up, own["mlp"]["up"])
-    _fill(block.down, own["mlp"]["down"])
+    fill(block.up, own["mlp"]["up"])
+    fill(block.down, own["mlp"]["down"])
     _fill_low_rank(block.adaln, own["adaln"])
 
 
@@ -240,7 +250,7 @@ def _take(tree: Any, index: int) -> Any:
   return np.asarray(tree)[index]
 
 
-def _fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
+def fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
   """From `[*ins *outs]` to `[out in]`."""
   kernel = np.asarray(params["kernel"])
   num_in = int(np.prod(kernel.shape[:ins]))
@@ -250,8 +260,8 @@ def _fill(layer: nn.Linear, params: Params, ins: int = 1) -> None:
 
 
 def _fill_low_rank(layer: LowRank, params: Params) -> None:
-  _fill(layer.down, params["down"])
-  _fill(layer.up, params["up"])
+  fill(layer.down, params["down"])
+  fill(layer.up, params["up"])
 
 
 def _copy(parameter: Tensor, values: Any) -> None:

@@ -1,5 +1,8 @@
 # pyright: reportMissingImports=false
-"""The training step as one would write it in PyTorch; see train_step.py."""
+"""The training step as one would write it in PyTorch; see train_step.py.
+
+And how features are read of the network, for extraction.py.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +18,13 @@ Config = Any  # an `ml_collections.ConfigDict`
 Rows = Mapping[str, Mapping[str, Tensor]]  # group → field → tensor
 
 VERSION = torch.__version__
+
+
+def wait(result: Tensor) -> Tensor:
+  """Until a result is there."""
+  if result.is_cuda:
+    torch.cuda.synchronize()
+  return result
 
 
 def mix(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
@@ -75,6 +85,34 @@ class Maker:
         noised = mix(g["alpha"], g["latents"], g["sigma"], g["eps"])
         found[name] = model(noised, g["noise_level"]).cpu().numpy()
     return found
+
+  def readers(self, layer: int) -> dict[str, Callable[[], Tensor]]:
+    """Two ways to read the stream of clips after `layer` blocks, by name."""
+    torch.set_float32_matmul_precision("high")  # TF32, as JAX by default
+    model, g = self._model().eval(), self._rows["clips"]
+    caught: list[Tensor] = []
+    model.blocks[layer - 1].register_forward_hook(
+      lambda module, args, output: caught.append(output)
+    )
+
+    def noised() -> Tensor:
+      return mix(g["alpha"], g["latents"], g["sigma"], g["eps"])
+
+    @torch.no_grad()
+    def hooked() -> Tensor:
+      caught.clear()
+      model(noised(), g["noise_level"])
+      return caught[0]
+
+    @torch.no_grad()
+    def stopped() -> Tensor:
+      caught.clear()
+      return model.stream(noised(), g["noise_level"], layer)[0]
+
+    return {
+      "PyTorch with a hook": hooked,
+      "PyTorch, stopped at the layer": stopped,
+    }
 
   def step(
     self, compiled: bool

@@ -12,9 +12,7 @@ no ratio is printed.
 
 Ours runs with its blocks in a loop (`model.scan`, the default) and unrolled;
 PyTorch's eagerly and compiled, with fused AdamW and `scaled_dot_product_
-attention`. All ways take turns, in reversed order every second round, and the
-first step of a turn, which wakes one library's threads, is not counted. Figures
-are medians over the rounds; ratios are taken within a round. On a GPU, float32
+attention`. All ways take turns (`benchmarks/turns.py`). On a GPU, float32
 products are in TF32 on both sides.
 
 Where other programs use the cores, too, processor time of one core is steadier:
@@ -22,25 +20,21 @@ Where other programs use the cores, too, processor time of one core is steadier:
   taskset -c 0 python -m benchmarks.train_step --clock=processor
 """
 
-import dataclasses
-import json
+import functools
 import os
-import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import torch_step
-from configs import base, video_dit
-from vdr import train_step
+from benchmarks import our_step, torch_step, turns
+from configs import base
 from vdr.diffusion import objective as objectives
-from vdr.models import dit, flops
-from vdr.runtime import optimizer, processes
+from vdr.models import dit
+from vdr.runtime import processes
 
 _SIZE = flags.DEFINE_string("size", "tiny", "Of vdr/models/sizes.py.")
 _BATCH = flags.DEFINE_integer("batch", 8, "Clips of a step.")
@@ -54,120 +48,34 @@ _CLOCK = flags.DEFINE_enum(
   "clock", "wall", ("wall", "processor"), "What is measured; see above."
 )
 _COMPILE = flags.DEFINE_bool("compile", True, "Also torch.compile.")
-_JSON = flags.DEFINE_string("json", "", "Where to write the figures, too.")
 
-REFERENCE = "PyTorch, eager"
+REFERENCE, COMPILED = "PyTorch, eager", "PyTorch, compiled"
+OURS = ("ours, scanned", "ours, unrolled")
 CHECKED_STEPS = 3
 # Largest differences: of predictions, whose size is about 1, and of losses
 # relative to them.
 PREDICTION_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
 
+EAGER_TARGET, COMPILED_TARGET = 1.0, 1.2  # on CPUs in float32, on GPUs
+
 Config = Any  # an `ml_collections.ConfigDict`
-Rows = Mapping[str, Mapping[str, np.ndarray]]  # group → field → array
-Step = Callable[[], Any]  # runs a step; returns the loss, maybe unfinished
+Rows = our_step.Rows
 
 
-@dataclasses.dataclass(frozen=True)
-class _GivenRows(train_step._Task):
-  """The task of `vdr.train_step`, with latents and noise as its batch."""
+class Way(NamedTuple):
+  """One way to take the step: what takes one, and what waits for its loss."""
 
-  def draw(self, tokenizer_params, batch, key):
-    del tokenizer_params, key
-    return batch
+  step: Any
+  wait: Any
 
 
-@dataclasses.dataclass
-class Way:
-  """One way to take the step.
-
-  Attributes:
-    step: takes one.
-    wait: until a step is done; returns its loss.
-    seconds: of a step, in each round.
-  """
-
-  step: Step
-  wait: Callable[[Any], float]
-  seconds: list[float] = dataclasses.field(default_factory=list)
-
-
-def make_config(dtype: str, scan: bool) -> Config:
-  """The config of a run; a constant learning rate, as PyTorch's side has."""
-  return base.override(
-    video_dit.get_config("local"),
-    {
-      "model.size": _SIZE.value,
-      "model.latent_channels": _CHANNELS.value,
-      "model.dtype": dtype,
-      "model.scan": scan,
-      "optimizer.schedule": "constant",
-      "optimizer.warmup_steps": 0,
-    },
-  )
-
-
-def make_rows(objective: objectives.Objective) -> Rows:
-  """Latents, noise, levels and weights of clips and images."""
+def work_of_flags() -> our_step.Work:
+  """What is computed."""
   t, h, w = (int(n) for n in _GRID.value)
-  rng, rows = np.random.default_rng(0), {}
-  total = _BATCH.value * t + _IMAGES.value
-  for name, count, frames in (
-    ("clips", _BATCH.value, t),
-    ("images", _IMAGES.value, 1),
-  ):
-    if not count:
-      continue
-    shape = (count, frames, h, w, _CHANNELS.value)
-    level = (np.arange(count, dtype=np.float32) + 0.5) / count
-    alpha, sigma = objective.schedule.coefficients(level)
-    rows[name] = {
-      "latents": rng.standard_normal(shape, np.float32),
-      "eps": rng.standard_normal(shape, np.float32),
-      "noise_level": level,
-      "alpha": np.asarray(alpha),
-      "sigma": np.asarray(sigma),
-      "weight": np.full(count, frames / total, np.float32),
-    }
-  return rows
-
-
-def make_params(cfg: Config) -> Any:
-  """Parameters whose gates and outputs are not zero, as if trained."""
-  leaves, tree = jax.tree.flatten(jax.device_get(dit.init(cfg, _key())))
-  rng = np.random.default_rng(1)
-  noise = [rng.standard_normal(x.shape, np.float32) for x in leaves]
-  moved = [x + 0.05 * n for x, n in zip(leaves, noise, strict=True)]
-  return jax.tree.unflatten(tree, moved)
-
-
-def _key() -> jax.Array:
-  return jax.random.key(0)
-
-
-def our_way(config: Config, params: Any, rows: Rows) -> Way:
-  """Our update, as `vdr.train_step` compiles it."""
-  task = _GivenRows(
-    config.model,
-    config.tokenizer,
-    config.optimizer,
-    objectives.Objective.from_config(config.diffusion),
-    optimizer.make_optimizer(config.optimizer, 1000, params),
+  return our_step.Work(
+    _SIZE.value, (t, h, w), _BATCH.value, _IMAGES.value, _CHANNELS.value
   )
-  update = jax.jit(task.update, donate_argnums=0)
-  device_rows = jax.device_put({k: dict(v) for k, v in rows.items()})
-  own = jax.tree.map(jnp.array, params)
-  state = task.init(_key()) | {
-    "params": own,
-    "ema": optimizer.init_ema(own, config.optimizer.ema_decays),
-  }
-
-  def step() -> jax.Array:
-    nonlocal state
-    state, metrics = update(state, {}, device_rows, _key())
-    return metrics["loss"]
-
-  return Way(step, float)
 
 
 def predict(cfg: Config, params: Any, rows: Rows) -> dict[str, np.ndarray]:
@@ -185,31 +93,16 @@ def predict(cfg: Config, params: Any, rows: Rows) -> dict[str, np.ndarray]:
   return found
 
 
-def check(what: str, ours: Any, theirs: Any, tolerance: float) -> float:
-  """The largest difference.
-
-  Raises:
-    SystemExit: it is too large for a comparison of speed.
-  """
-  ours, theirs = np.asarray(ours), np.asarray(theirs)
-  difference = float(np.abs(ours - theirs).max())
-  if not difference <= tolerance:
-    raise SystemExit(
-      f"{what} differ by {difference:.2g}, more than {tolerance:g}: the two"
-      " sides do not compute the same, and their times can't be compared"
-    )
-  return difference
-
-
-def make_ways(dtype: str) -> tuple[dict[str, Way], dict[str, float]]:
+def make_ways(
+  work: our_step.Work, dtype: str
+) -> tuple[dict[str, Way], dict[str, float]]:
   """All ways to take the step, checked, and how far apart they were."""
-  config = make_config(dtype, scan=True)
-  objective = objectives.Objective.from_config(config.diffusion)
-  params, rows = make_params(config.model), make_rows(objective)
+  config = work.config(dtype, scan=True)
+  params, rows = our_step.params(config.model), work.rows()
   make = torch_step.Maker(config, params, rows)
   predictions = predict(config.model, params, rows)
   apart = {
-    f"prediction_{name}": check(
+    f"prediction_{name}": turns.check(
       f"predictions for {name} in {dtype}",
       predictions[name],
       values,
@@ -219,17 +112,17 @@ def make_ways(dtype: str) -> tuple[dict[str, Way], dict[str, float]]:
   }
   ways = {
     REFERENCE: Way(*make.step(compiled=False)),
-    "ours, scanned": our_way(config, params, rows),
-    "ours, unrolled": our_way(make_config(dtype, False), params, rows),
+    OURS[0]: Way(*our_step.make(config, params, rows)),
+    OURS[1]: Way(*our_step.make(work.config(dtype, False), params, rows)),
   }
   if _COMPILE.value:
-    ways["PyTorch, compiled"] = Way(*make.step(compiled=True))
+    ways[COMPILED] = Way(*make.step(compiled=True))
   losses = {
     name: np.array([way.wait(way.step()) for _ in range(CHECKED_STEPS)])
     for name, way in ways.items()
   }
   for name, found in losses.items():
-    apart[f"losses_{name}"] = check(
+    apart[f"losses_{name}"] = turns.check(
       f"losses of {name} and {REFERENCE} in {dtype}",
       found / losses[REFERENCE],
       1.0,
@@ -238,85 +131,87 @@ def make_ways(dtype: str) -> tuple[dict[str, Way], dict[str, float]]:
   return ways, apart
 
 
-def turn(way: Way) -> float:
-  """Seconds of a step of one turn."""
+def measure(ways: dict[str, Way]) -> dict[str, list[float]]:
+  """Seconds of a step of each way, round by round."""
   clock = time.perf_counter if _CLOCK.value == "wall" else time.process_time
-  start = clock()
-  way.wait(way.step())
-  count = max(1, round(_SECONDS.value / (clock() - start)))
-  start = clock()
-  for _ in range(count - 1):
-    way.step()
-  way.wait(way.step())
-  return (clock() - start) / count
+  runs = {
+    name: functools.partial(turns.repeat, *way, _SECONDS.value, clock)
+    for name, way in ways.items()
+  }
+  turns.take(runs, 1)  # warm up
+  return turns.take(runs, _ROUNDS.value)
 
 
-def measure(ways: dict[str, Way]) -> None:
-  """Lets all ways take turns."""
-  for way in ways.values():
-    turn(way)  # warm up
-  for number in range(_ROUNDS.value):
-    order = list(ways.values())
-    for way in order[:: -1 if number % 2 else 1]:
-      way.seconds.append(turn(way))
-
-
-def report(dtype: str, ways: dict[str, Way], work: float) -> dict[str, Any]:
-  """Prints the table of a type; returns its figures."""
-  print(
-    f"\n| {dtype} | ms a step | GFLOP/s | speed over eager | range |"
-    "\n|---|---|---|---|---|"
-  )
-  figures = {}
-  reference = np.array(ways[REFERENCE].seconds)
-  for name, way in ways.items():
-    ratios = reference / np.array(way.seconds)
-    middle = statistics.median(way.seconds)
-    figures[name] = {
-      "step_s": middle,
-      "gflops_per_s": work / middle / 1e9,
-      "speed_over_eager": float(np.median(ratios)),
-      "least": float(ratios.min()),
-      "most": float(ratios.max()),
-    }
-    print(
-      f"| {name} | {1e3 * middle:.0f} | {work / middle / 1e9:.0f}"
-      f" | {np.median(ratios):.2f} | {ratios.min():.2f} to"
-      f" {ratios.max():.2f} |",
-      flush=True,
+def print_table(dtype: str, seconds: dict[str, list[float]], work: float):
+  """Prints the table of a type."""
+  rows = []
+  for name, times in seconds.items():
+    middle = turns.spread(times).middle
+    faster = turns.spread(turns.ratios(seconds[REFERENCE], times))
+    rows.append(
+      [
+        name,
+        f"{1e3 * middle:.0f}",
+        f"{work / middle / 1e9:.0f}",
+        f"{faster.middle:.2f}",
+        f"{faster.least:.2f} to {faster.most:.2f}",
+      ]
     )
-  return figures
+  head = (dtype, "ms a step", "GFLOP/s", "speed over eager", "range")
+  print(f"\n{turns.table(head, rows)}", flush=True)
+
+
+def compare(
+  dtype: str, seconds: dict[str, list[float]]
+) -> list[turns.Comparison]:
+  """Our step as the configs have it on this kind of device."""
+  on_cpu = jax.default_backend() == "cpu"
+  ours = OURS[1] if on_cpu else OURS[0]
+  found = []
+  for name in (REFERENCE, COMPILED):
+    if name not in seconds:
+      continue
+    target = None
+    if on_cpu and (name, dtype) == (REFERENCE, "float32"):
+      target = EAGER_TARGET
+    if not on_cpu and name == COMPILED:
+      target = COMPILED_TARGET
+    found.append(
+      turns.Comparison.of(
+        f"training step, {_SIZE.value}, {dtype}: speed over {name}",
+        turns.ratios(seconds[name], seconds[ours]),
+        at_least=target,
+      )
+    )
+  return found
 
 
 def main(argv: list[str]) -> None:
   del argv
-  t, h, w = (int(n) for n in _GRID.value)
-  cfg = make_config("float32", scan=True).model
-  work = float(_BATCH.value * flops.training(cfg, (t, h, w)))
-  if _IMAGES.value:
-    work += float(_IMAGES.value * flops.training(cfg, (1, h, w)))
-  device = jax.devices()[0].device_kind
-  told = {
-    "size": _SIZE.value,
-    "parameters": dit.num_params(cfg),
-    "clips": _BATCH.value,
-    "images": _IMAGES.value,
-    "grid": (t, h, w),
-    "device": device,
+  work = work_of_flags()
+  total = work.flops()
+  told: dict[str, Any] = {
+    "size": work.size,
+    "parameters": dit.num_params(work.config("float32", True).model),
+    "clips": work.clips,
+    "images": work.images,
+    "grid": work.grid,
+    "device": jax.devices()[0].device_kind,
     "clock": _CLOCK.value,
     "cores": processes.usable_cores(),
     "jax": jax.__version__,
     "torch": torch_step.VERSION,
-    "flops": work,
+    "flops": total,
   }
   print(", ".join(f"{k} {v}" for k, v in told.items()), flush=True)
+  comparisons = []
   for dtype in _DTYPES.value:
-    ways, apart = make_ways(dtype)
-    measure(ways)
-    told[dtype] = {"differences": apart} | report(dtype, ways, work)
-  if _JSON.value:
-    with open(_JSON.value, "w") as file:
-      json.dump(told, file, indent=2)
+    ways, apart = make_ways(work, dtype)
+    seconds = measure(ways)
+    print_table(dtype, seconds, total)
+    told[dtype] = {"differences": apart, "seconds": seconds}
+    comparisons += compare(dtype, seconds)
+  turns.write(comparisons, told)
 
 
 if __name__ == "__main__":

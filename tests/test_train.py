@@ -69,6 +69,12 @@ def test_a_run_leaves_losses_checkpoints_and_its_budget(unbroken):
   ]
   assert validated == [2, 4]
   assert list((unbroken / "tensorboard").iterdir())
+  waits = [
+    line["wait_share"]
+    for line in training.metrics(unbroken)
+    if "wait_share" in line
+  ]
+  assert len(waits) == 4 and all(0 <= share <= 1 for share in waits)
 
 
 def test_a_finished_run_is_left_alone(unbroken, capsys):

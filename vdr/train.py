@@ -242,7 +242,7 @@ class _Trainer:
       lambda *x: np.sum(x, axis=0), *[m["sums"] for m in fetched]
     )
     values |= validation.bucket_means(sums, "train")
-    values |= self._rates.read(done)
+    values |= self._rates.read(done, values["wait_s"])
     self._logger.scalars(done, values)
     told = ("loss", "clips_per_s", "model_tflops_per_s", "share_of_peak")
     return logs.show({k: values[k] for k in told if k in values})

@@ -54,6 +54,14 @@ class Buggy(Fake):
     return super().read(index, rng)
 
 
+class Stored(Fake):
+  """Clips without pixels, as stored latents are."""
+
+  def read(self, index, rng):
+    del rng
+    return {"latents": np.full((2, 3, 3, 4), index, np.float32)}
+
+
 class Pid(Fake):
   def read(self, index, rng):
     example = super().read(index, rng)

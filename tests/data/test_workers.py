@@ -28,6 +28,13 @@ def test_a_bug_in_a_worker_reaches_the_consumer_with_its_clip():
     assert any("clip5" in note for note in caught.value.__notes__)
 
 
+def test_clips_without_pixels_come_out_of_workers_as_out_of_threads():
+  there, here = (
+    fakes.take(fakes.make(fakes.Stored(20), workers=n), 2) for n in (1, 0)
+  )
+  fakes.assert_same(there, here)
+
+
 SCRIPT = """
 from tests.data import fakes
 from vdr.data import schema

@@ -40,6 +40,7 @@ def test_rates_are_of_all_devices_and_the_share_is_of_all_their_peaks(clock):
       "steps_per_s": 5.0,
       "clips_per_s": 40.0,
       "tokens_per_s": 500.0,
+      "wait_share": 0.0,
       "model_tflops_per_s": 5.0,
       "share_of_peak": 5.0 / (2 * 989),
     }
@@ -57,6 +58,19 @@ def test_pauses_are_no_training(clock):
     raise KeyError
   clock.now += 1.0
   assert rates.read(2)["steps_per_s"] == pytest.approx(1.0)
+
+
+def test_waiting_is_told_as_a_share_of_the_time_it_was_part_of(clock):
+  rates = meter()
+  rates.start(0)
+  clock.now += 4.0
+  assert rates.read(1, waited_s=1.0)["wait_share"] == pytest.approx(0.25)
+  clock.now += 2.0
+  with rates.pause():
+    clock.now += 100.0
+  assert rates.read(2, waited_s=2.5)["wait_share"] == pytest.approx(0.75)
+  clock.now += 2.0
+  assert rates.read(3, waited_s=2.5)["wait_share"] == 0.0
 
 
 def test_without_a_step_there_is_no_rate(clock):

@@ -51,7 +51,8 @@ class Reader:
       return batch
     # Out of shared memory: there each array holds a file descriptor, and
     # complains when it outlives the interpreter.
-    self._array_type = type(batch["video"])
+    shared = (type(x) for x in batch.values() if _frees_in_a_thread(type(x)))
+    self._array_type = next(shared, self._array_type)
     return {name: np.array(value) for name, value in batch.items()}
 
   def close(self) -> None:
@@ -67,6 +68,11 @@ class Reader:
     if pool is not None:
       with contextlib.suppress(ValueError):  # the interpreter is ending
         pool.apply(int)
+
+
+def _frees_in_a_thread(array_type: type) -> bool:
+  """Whether it is Grain's array in shared memory."""
+  return hasattr(array_type, "_del_thread_pool")
 
 
 def _in_processes(

@@ -13,13 +13,14 @@ norm in the decoder.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from vdr.models import causal, functional
 from vdr.runtime import errors
@@ -206,19 +207,25 @@ def init(cfg: Config, key: jax.Array) -> Params:
 def encode(
   cfg: Config,
   params: Params,
-  video: Float[Array, "b t h w 3"],
+  video: Shaped[Array, "b t h w 3"],
   chunk: int = 0,
+  prepare: Callable[[Array], Array] = lambda video: video,
 ) -> tuple[Float[Array, "b tp hp wp c"], Float[Array, "b tp hp wp c"]]:
-  """Mean and log standard deviation of the latents of clips in [-1, 1].
+  """Mean and log standard deviation of the latents of clips.
 
   Args:
     cfg: the tokenizer's config.
     params: of `init`.
-    video: the clips.
+    video: the clips, in [-1, 1] once they are prepared.
     chunk: latent frames to compute at once, 0 for all.
+    prepare: what is done to the frames of each chunk before.
   """
   encoder = _merge(Encoder, Settings.from_config(cfg), params["encoder"])
-  both = _in_chunks(encoder, video, chunk * 2**NUM_HALVINGS_T)
+
+  def run(frames: Array, carry: causal.Carry = None) -> tuple[Array, Any]:
+    return encoder(prepare(frames), carry)
+
+  both = _in_chunks(run, video, chunk * 2**NUM_HALVINGS_T)
   mean, log_std = jnp.split(both, 2, axis=-1)
   # Around a spread that is small beside that of unit-scale latents.
   return mean, jnp.clip(log_std - 3.0, *LOG_STD_RANGE)

@@ -159,9 +159,13 @@ def encode(
     UserError: the tokenizer can't take clips of this size.
   """
   latent_shape(cfg, *video.shape[1:4])
-  video = to_unit(jnp.asarray(video))
+  video = jnp.asarray(video)
   if cfg.kind == "conv":
-    return Posterior(*autoencoder.encode(cfg, params["model"], video, chunk))
+    # Chunk by chunk: as float32 a long clip has four times its size.
+    return Posterior(
+      *autoencoder.encode(cfg, params["model"], video, chunk, to_unit)
+    )
+  video = to_unit(video)
   mean = patch_tokenizer.encode(params["model"], video, cfg.downsample)
   return Posterior(mean, jnp.full_like(mean, CERTAIN_LOG_STD))
 

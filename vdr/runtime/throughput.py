@@ -73,23 +73,28 @@ class Throughput:
     peak = peak_flops(device_kind)
     self._peak = peak * device_count if peak else None
     self._step: int | None = None
-    self._since = 0.0
+    self._since = self._waited_s = 0.0
 
   def start(self, step: int) -> None:
     """Starts the clock anew after `step` steps."""
     self._step, self._since = step, time.perf_counter()
 
-  def read(self, step: int) -> dict[str, float]:
+  def read(self, step: int, waited_s: float = 0.0) -> dict[str, float]:
     """The rates from the last reading or start to now.
 
     Args:
       step: steps done.
+      waited_s: seconds that steps waited for their batches, since the process
+        began.
 
     Returns:
-      `steps_per_s`, `clips_per_s`, `tokens_per_s`; where known
-      `model_tflops_per_s` of all devices, and `share_of_peak` from 0 to 1. All
-      empty before there is a step to measure.
+      `steps_per_s`, `clips_per_s`, `tokens_per_s`, and `wait_share`, the share
+      of the time that went by waiting for batches; where known
+      `model_tflops_per_s` of all devices, and `share_of_peak`. Shares are from
+      0 to 1. All empty before there is a step to measure.
     """
+    new_wait_s = waited_s - self._waited_s
+    self._waited_s = waited_s
     if self._step is None or step <= self._step:
       self.start(step)
       return {}
@@ -100,6 +105,7 @@ class Throughput:
       "steps_per_s": rate,
       "clips_per_s": rate * self._clips,
       "tokens_per_s": rate * self._tokens,
+      "wait_share": new_wait_s / elapsed,
     }
     if self._flops:
       found["model_tflops_per_s"] = rate * self._flops / 1e12
