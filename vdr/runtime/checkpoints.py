@@ -195,7 +195,7 @@ def restore_params(
       is damaged.
   """
   directory, found = locate(path)
-  with _open(directory, read_only=True) as manager:
+  with _reader(directory) as manager:
     step = _step(manager, directory, found if step is None else step)
     saved = _saved(manager, directory, step)
     name = _which(saved, which, manager.directory / str(step))
@@ -230,7 +230,7 @@ def read_meta(path: pathlib.Path, step: int | None = None) -> dict[str, Any]:
     UserError: there is no such checkpoint.
   """
   directory, found = locate(path)
-  with _open(directory, read_only=True) as manager:
+  with _reader(directory) as manager:
     step = _step(manager, directory, found if step is None else step)
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     return dict(manager.restore(step, args=args)["meta"])
@@ -253,18 +253,38 @@ def locate(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
   return directory, None
 
 
-def _open(directory: pathlib.Path, **options: Any) -> ocp.CheckpointManager:
+def _reader(directory: pathlib.Path) -> ocp.CheckpointManager:
+  """Of this process alone, whatever others do: Orbax has all meet by default.
+
+  So a verb that runs on the first host only can read, too.
+  """
+  index = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=index,
+    active_processes={index},
+    barrier_sync_key_prefix=f"reader-{index}",
+  )
+  return _open(directory, alone, read_only=True, create=False)
+
+
+def _open(
+  directory: pathlib.Path,
+  who: ocp.options.MultiprocessingOptions | None = None,
+  **options: Any,
+) -> ocp.CheckpointManager:
   absl = logging.getLogger("absl")
-  level = absl.level
+  level, who = absl.level, who or ocp.options.MultiprocessingOptions()
   absl.setLevel(logging.ERROR)  # Orbax warns of reading only
   try:
     return ocp.CheckpointManager(
       directory.absolute(),
-      options=managers.CheckpointManagerOptions(**options),
+      options=managers.CheckpointManagerOptions(
+        multiprocessing_options=who, **options
+      ),
       item_handlers={
-        "state": ocp.PyTreeCheckpointHandler(),
-        "data": ocp.JsonCheckpointHandler(),
-        "meta": ocp.JsonCheckpointHandler(),
+        "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=who),
+        "data": ocp.JsonCheckpointHandler(multiprocessing_options=who),
+        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=who),
       },
     )
   finally:
