@@ -124,6 +124,18 @@ def test_an_interruption_is_one_line(capsys, monkeypatch):
   assert re.fullmatch(r"vdr: interrupted;.+\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(("job", "status"), [("physics", 0), ("study", 75)])
+def test_who_is_stopped_ends_well_but_for_a_study(
+  job, status, capsys, monkeypatch
+):
+  def stop(config, workdir):
+    raise errors.Stopped("stopped after step 3")
+
+  monkeypatch.setattr(main, "_verb", lambda job: stop)
+  assert call(PHYSICS, "--workdir=x", f"--config.job={job}") == status
+  assert capsys.readouterr().out == "stopped after step 3\n"
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
   def fail(config, workdir):
     raise ZeroDivisionError

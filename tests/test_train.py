@@ -90,8 +90,10 @@ def test_a_stopped_and_resumed_run_equals_the_unbroken_one(
     patch.setattr(
       preemption.Preemption, "requested", lambda self, step: step == 2
     )
-    train.run(config(), workdir)
-  assert "stopped by SIGTERM after step 2" in capsys.readouterr().out
+    with pytest.raises(
+      errors.Stopped, match="by SIGTERM after step 2; the same"
+    ):
+      train.run(config(), workdir)
   assert sorted(step_losses(workdir)) == [1, 2]
   train.run(config(), workdir)
   assert "going on after step 2" in capsys.readouterr().out

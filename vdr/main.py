@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
 
   Returns:
     The exit status: 0 done, 2 for bad input, 130 for an interruption, and 75
-    where another host was lost.
+    where another host was lost or a study was stopped.
   """
   if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
     jobs = "".join(f"  {job:<12} {text}\n" for job, text in JOBS.items())
@@ -70,6 +70,8 @@ def main(argv: list[str]) -> int:
     if config.hosts.coordinator:
       return _run_with_others(config, workdir)
     _verb(str(config.job))(config, workdir)
+  except errors.Stopped as stopped:
+    return _end_early(config, stopped)
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)
     return 2
@@ -87,6 +89,8 @@ def _run_with_others(config: Any, workdir: str) -> int:
     hosts.connect(config.hosts)
     _verb(str(config.job), together=True)(config, workdir)
     status = 0
+  except errors.Stopped as stopped:
+    status = _end_early(config, stopped)
   except errors.UserError as error:
     print(f"vdr: {error}", file=sys.stderr)
     status = 2
@@ -101,6 +105,12 @@ def _run_with_others(config: Any, workdir: str) -> int:
       traceback.print_exc()
       status = 1
   return hosts.leave(status, config.hosts.heartbeat_s)
+
+
+def _end_early(config: Any, stopped: errors.Stopped) -> int:
+  """The exit status of work that is saved but not done."""
+  print(stopped, flush=True)
+  return errors.TRY_AGAIN if config.job == "study" else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from vdr.data import loader, prefetch
 from vdr.models import dit
 from vdr.runtime import (
   checkpoints,
+  errors,
   fingerprint,
   hosts,
   logs,
@@ -186,8 +187,9 @@ class _Trainer:
           saved.save(done, state, positions, force=stopping)
       if stopping:
         saved.wait()
-        print(f"stopped by SIGTERM after step {done}; the same command goes on")
-        return
+        raise errors.Stopped(
+          f"stopped by SIGTERM after step {done}; the same command goes on"
+        )
 
   def _roll_back(
     self,

@@ -18,6 +18,7 @@ class Fake(types.SimpleNamespace):
 
   def __init__(self):
     super().__init__(calls=[], fails=set(), stops=set())
+    self.stops_with: BaseException = KeyboardInterrupt()
 
   def run(self, config, workdir):
     path = pathlib.Path(workdir)
@@ -26,7 +27,7 @@ class Fake(types.SimpleNamespace):
     self.calls.append(name)
     if name in self.stops:
       self.stops.discard(name)
-      raise KeyboardInterrupt
+      raise self.stops_with
     if name in self.fails:
       raise self.fails_with(name)
     below = [

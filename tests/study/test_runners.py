@@ -51,6 +51,21 @@ def outcome(cells, study):
 WHOLE = ["d", 0, ["b", 0, ["a", 0]], ["c", 0, ["a", 0]]]
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_cell_that_stopped_early_is_neither_finished_nor_failed(
+  fake, tmp_path, quiet
+):
+  fake.stops, fake.stops_with = {"b"}, errors.Stopped("saved after step 3")
+  cells = fakes.diamond()
+  with pytest.raises(errors.Stopped, match="saved after step 3"):
+    runners._loop(cells, tmp_path, Told().started, quiet)
+  assert not cells[1].is_finished(tmp_path)
+  assert cells[1].failure(tmp_path) is None
+  assert not runners._loop(cells, tmp_path, Told().started, quiet)
+  assert outcome(cells, tmp_path) == WHOLE
+  assert fake.calls.count("a") == 1
+
+
 def test_inputs_come_first_whatever_the_order(fake, tmp_path):
   cells = fakes.diamond()
   failed, names = here(cells[::-1], tmp_path)

@@ -25,6 +25,14 @@ class UserError(Exception):
   """
 
 
+class Stopped(Exception):
+  """A wish to end was heard, and what there was is saved: it is not done.
+
+  `vdr.main` prints the message and ends well; the same command goes on. A study
+  ends with status 75, so that no cluster takes a cell of it for finished.
+  """
+
+
 def tells_of_a_lost_host(text: str) -> bool:
   """Whether an error, or what a process wrote before it died, does."""
   return _LOST.search(text) is not None

@@ -175,7 +175,10 @@ def _start_worker(
   plain: dict[str, Any], study: str, cores: Sequence[int]
 ) -> None:
   processes.exit_with_parent()
-  start_loop(plain, study, cores)
+  try:
+    start_loop(plain, study, cores)
+  except errors.Stopped:
+    sys.exit(errors.TRY_AGAIN)
 
 
 def _only(cells: list[Cell], config: Config) -> list[Cell]:
@@ -251,7 +254,7 @@ def _run(cell: Cell, study: pathlib.Path) -> None:
   """Runs a cell whose output goes to a file; any error becomes a failure."""
   try:
     cell.run(study)
-  except errors.UserError:
+  except (errors.UserError, errors.Stopped):
     raise
   except Exception as error:
     traceback.print_exc()
