@@ -56,6 +56,19 @@ def test_bars_have_the_gains_and_the_papers(whole):
   assert papers["note"][1] == "Something-Something v2"
 
 
+@pytest.mark.parametrize(
+  ("high", "expected"),
+  [(0.7, (-0.2, 0.7)), (25.0, (-0.2, 0.9))],  # whole; cut at 1.5 x .6
+)
+def test_an_interval_without_end_leaves_the_picture(high, expected):
+  ours = {"value": [0.4, None], "low": [-0.2, None], "high": [high, None]}
+  low, high = headline._limits([ours, {"value": [None, 0.6]}])
+  margin = 0.05 * (expected[1] - expected[0])
+  assert (low, high) == pytest.approx(
+    (expected[0] - margin, expected[1] + margin)
+  )
+
+
 def test_the_radar_goes_from_chance_to_the_better_model(whole):
   numbers = whole.numbers
   image, video = numbers["figures"]["radar"][""]["series"]

@@ -25,6 +25,7 @@ SPECS = {
     ],
     "axis": "gain",
     "percent": True,
+    "limits": (-0.4, 0.7),
   },
   "dots": {
     "categories": NAMES,

@@ -185,14 +185,34 @@ def _bars(rows: Sequence[Json]) -> parts.Figure:
     "series": series,
     "axis": "relative gain of the video model",
     "percent": True,
+    "limits": _limits(series),
   }
   return parts.Figure(
     "gain",
     "Relative gain of the video model over the image model",
     "Bars with 95 % intervals are measured here. Diamonds are what the"
-    f" paper reports for its own models and data: {paper.TITLE}.",
+    f" paper reports for its own models and data: {paper.TITLE}. An interval"
+    " that leaves the picture is in the table.",
     {"": spec},
   )
+
+
+def _limits(series: Sequence[Json]) -> tuple[float, float]:
+  """What the axis shows: all values, and intervals half as far again.
+
+  A gain over a model that is hardly above chance has an interval of thousands
+  of per cent, beside which nothing else would be seen.
+  """
+
+  def all_of(*names: str) -> list[float]:
+    found = [v for one in series for name in names for v in one.get(name, [])]
+    return [v for v in found if v is not None] + [0.0]
+
+  values, ends = all_of("value"), all_of("value", "low", "high")
+  reach = 1.5 * max(map(abs, values))
+  low, high = max(min(ends), -reach), min(max(ends), reach)
+  margin = 0.05 * (high - low)
+  return low - margin, high + margin
 
 
 def _radar(rows: Sequence[Json]) -> list[parts.Part]:

@@ -87,6 +87,7 @@ def _bars(figure: figures.Figure, spec: parts.Spec) -> None:
     label=marks["name"],
   )
   axes.xaxis.set_major_formatter(ticker.PercentFormatter(1.0, 0))
+  axes.set_xlim(spec["limits"])
   _categories(axes, names)
   axes.axvline(0, color=INK, lw=0.8)
   axes.set_xlabel(spec["axis"])

@@ -122,7 +122,8 @@ const KINDS = {
     ];
     traces.push({
       type: "scatter", mode: "text", y, showlegend: false, hoverinfo: "skip",
-      x: bars.value.map((v, i) => Math.max(v, bars.high[i] ?? v, 0)),
+      x: bars.value.map((v, i) =>
+        Math.min(Math.max(v, bars.high[i] ?? v, marks.value[i] ?? 0, 0), spec.limits[1])),
       text: bars.value.map((v) => (v === null ? "" : `<b>&nbsp; ${shown(v, spec)}</b>`)),
       textposition: "middle right", cliponaxis: false, textfont: { color: colour },
     });
@@ -135,7 +136,7 @@ const KINDS = {
       });
     }
     return [traces, layout({
-      xaxis: across(spec), yaxis: rows(spec, width),
+      xaxis: { ...across(spec), range: spec.limits }, yaxis: rows(spec, width),
       height: 130 + 58 * y.length, barmode: "overlay",
       margin: { l: 10, r: 76, t: 10, b: 10 },
     })];
