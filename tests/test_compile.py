@@ -6,6 +6,7 @@ import json
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from configs import base, video_dit
 from vdr import compile as compile_lib
@@ -177,6 +178,7 @@ def no_cache():
   before = jax.config.jax_enable_compilation_cache
   yield
   jax.config.update("jax_enable_compilation_cache", before)
+  compilation_cache.reset_cache()
 
 
 @needs_libtpu

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from vdr import compiled, programs
 from vdr.runtime import chips, errors, hlo, roofline, versions
@@ -81,6 +82,7 @@ def use_no_device() -> None:
   """Leaves TPUs and GPUs of this machine alone; programs are compiled anew."""
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_enable_compilation_cache", False)
+  compilation_cache.reset_cache()  # it remembers whether it is in use
 
 
 def _check(config: Config) -> None:

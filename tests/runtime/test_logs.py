@@ -107,6 +107,12 @@ from vdr.runtime import logs
 logger = logs.Logger(pathlib.Path(sys.argv[1]), base.default().log)
 for step in range(1, 8):
   logger.scalars(step, {"loss": float(step)})
+# It writes in a thread, which its flush does not wait for.
+writer = logger._tensorboard.file_writer.event_writer
+while not writer._event_queue.empty():
+  time.sleep(0.05)
+time.sleep(0.2)
+writer.flush()
 logger._file.write('{"step": 8, "lo')
 logger._file.flush()
 print("ready", flush=True)

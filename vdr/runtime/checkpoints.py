@@ -195,7 +195,7 @@ def restore_params(
       is damaged.
   """
   directory, found = locate(path)
-  with _reader(directory) as manager:
+  with _open(directory, alone=True) as manager:
     step = _step(manager, directory, found if step is None else step)
     saved = _saved(manager, directory, step)
     name = _which(saved, which, manager.directory / str(step))
@@ -230,7 +230,7 @@ def read_meta(path: pathlib.Path, step: int | None = None) -> dict[str, Any]:
     UserError: there is no such checkpoint.
   """
   directory, found = locate(path)
-  with _reader(directory) as manager:
+  with _open(directory, alone=True) as manager:
     step = _step(manager, directory, found if step is None else step)
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     return dict(manager.restore(step, args=args)["meta"])
@@ -253,39 +253,26 @@ def locate(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
   return directory, None
 
 
-def _reader(directory: pathlib.Path) -> ocp.CheckpointManager:
-  """Of this process alone, whatever others do: Orbax has all meet by default.
-
-  So a verb that runs on the first host only can read, too.
-  """
-  index = jax.process_index()
-  alone = ocp.options.MultiprocessingOptions(
-    primary_host=index,
-    active_processes={index},
-    barrier_sync_key_prefix=f"reader-{index}",
-  )
-  return _open(directory, alone, read_only=True, create=False)
-
-
 def _open(
-  directory: pathlib.Path,
-  who: ocp.options.MultiprocessingOptions | None = None,
-  **options: Any,
+  directory: pathlib.Path, alone: bool = False, **options: Any
 ) -> ocp.CheckpointManager:
+  """A manager; Orbax has all hosts meet in it, unless one reads `alone`."""
+  who = ocp.options.MultiprocessingOptions()
+  if alone:
+    index = jax.process_index()
+    who = ocp.options.MultiprocessingOptions(index, {index}, f"reader-{index}")
+    options |= {"read_only": True, "create": False}
+  options["multiprocessing_options"] = who
   absl = logging.getLogger("absl")
-  level, who = absl.level, who or ocp.options.MultiprocessingOptions()
+  level = absl.level
   absl.setLevel(logging.ERROR)  # Orbax warns of reading only
+  json = ocp.JsonCheckpointHandler(multiprocessing_options=who)
+  state = ocp.PyTreeCheckpointHandler(multiprocessing_options=who)
   try:
     return ocp.CheckpointManager(
       directory.absolute(),
-      options=managers.CheckpointManagerOptions(
-        multiprocessing_options=who, **options
-      ),
-      item_handlers={
-        "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=who),
-        "data": ocp.JsonCheckpointHandler(multiprocessing_options=who),
-        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=who),
-      },
+      options=managers.CheckpointManagerOptions(**options),
+      item_handlers={"state": state, "data": json, "meta": json},
     )
   finally:
     absl.setLevel(level)
@@ -310,11 +297,10 @@ def _restore(
   place = manager.directory / str(step)
   _refuse_other(_saved(manager, manager.directory, step), abstract, place)
   items = _read(manager, step, abstract, partial=False)
-  parts = {
-    name: trees.subtree(items["state"], name) for name in _named(abstract)
-  }
+  state = items["state"]
+  parts = {name: trees.subtree(state, name) for name in _named(abstract)}
   _refuse_damage(parts, items["meta"], place)
-  return Restored(step, items["state"], dict(items["data"]), items["meta"])
+  return Restored(step, state, dict(items["data"]), items["meta"])
 
 
 def _read(
@@ -336,9 +322,7 @@ def _read(
     raise _damaged(manager.directory / str(step), str(error)) from error
 
 
-def _step(
-  manager: ocp.CheckpointManager, directory: Any, step: int | None
-) -> int:
+def _step(manager: Any, directory: Any, step: int | None) -> int:
   """The step to read: the one asked for, or the last."""
   steps = sorted(manager.all_steps())
   if not steps:
@@ -353,9 +337,7 @@ def _step(
   return step
 
 
-def _saved(
-  manager: ocp.CheckpointManager, directory: Any, step: int
-) -> dict[str, str]:
+def _saved(manager: Any, directory: Any, step: int) -> dict[str, str]:
   """Shape and type of each saved leaf, by path."""
   try:
     return trees.shapes(manager.item_metadata(step)["state"].tree)

@@ -17,24 +17,14 @@ KINDS = (
   "all-to-all",
   "collective-permute",
 )
-_BITS = {"pred": 8, "bf16": 16}  # others end with their number of bits
+# Others end with their number of bits; a `token` has none.
+_BITS = {"pred": 8, "bf16": 16}
 _PRODUCTS = ("convolution", "dot")  # of matrices; TPUs have the former only
-# Instructions without traffic of their own: names of what is there already, or
-# the ends of what is counted at its start.
-_FREE = {
-  "parameter",
-  "get-tuple-element",
-  "tuple",
-  "bitcast",
-  "constant",
-  "while",
-  "conditional",
-  "call",
-  "after-all",
-  "partition-id",
-  "replica-id",
-  "optimization-barrier",
-}
+# Without traffic: names of what is there, and ends of what is counted.
+_FREE = set(
+  "parameter get-tuple-element tuple bitcast constant while conditional call"
+  " after-all partition-id replica-id optimization-barrier".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +151,6 @@ def _shapes(text: str) -> Iterator[Shape]:
     r"\b([a-z]+\d*\w*)\[([\d,<=]*)\](\{[^}]*\})?", text
   ):
     sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
-    # Others than numbers, `token` for example, hold nothing.
     bits = _BITS.get(kind) or int((re.findall(r"\d+", kind) or [0])[0])
     # S(1) is the vector memory, others hold scalars and semaphores.
     space = re.search(r"\bS\((\d+)\)", layout)
@@ -360,27 +349,23 @@ def _fusion_moved(
 def _changed_in_place(
   body: Mapping[str, Instruction], num_results: int
 ) -> set[str]:
-  """Results of a fusion that are an operand with a slice of it changed.
+  """Results that are an operand, carried on in a loop, with a slice changed."""
 
-  In loops XLA does not state them as passed on, but carries them in place.
-  """
-
-  def behind(name: str) -> Instruction | None:
-    found = body.get(name)
-    while found and found.opcode == "bitcast":
-      found = body.get(found.operands[0])
-    return found
+  def opcode(name: str) -> str:
+    while body[name].opcode == "bitcast":
+      name = body[name].operands[0]
+    inner = body[name]
+    if inner.opcode == "dynamic-update-slice":
+      return f"{inner.opcode} of {opcode(inner.operands[0])}"
+    return inner.opcode
 
   (root,) = [i for i in body.values() if i.is_root]
   results = root.operands if root.opcode == "tuple" else (root.name,)
-  changed = set()
-  for index, name in enumerate(results):
-    result = behind(name)
-    if result and result.opcode == "dynamic-update-slice":
-      origin = behind(result.operands[0])
-      if origin and origin.opcode == "parameter":
-        changed.add(str(index) if num_results > 1 else "")
-  return changed
+  return {
+    str(index) if num_results > 1 else ""
+    for index, name in enumerate(results)
+    if opcode(name) == "dynamic-update-slice of parameter"
+  }
 
 
 def _read(
