@@ -220,9 +220,11 @@ def test_training_is_shared_by_the_chips_of_a_slice(no_cache):
   )
   compile_lib.use_no_device()
   devices = chips.devices(config.topology)
-  report, _ = compile_lib.compile_step(
-    "train", config, devices, chips.CHIPS["v5e"]
-  )
+  # The gradient of JAX's own attention mixes types.
+  with jax.numpy_dtype_promotion("standard"):
+    report, _ = compile_lib.compile_step(
+      "train", config, devices, chips.CHIPS["v5e"]
+    )
   assert report.fits and report.chips == 4
   # Parameters are gathered, gradients are scattered.
   assert report.collective_bytes["all-gather"] > 0
