@@ -75,8 +75,8 @@ def main(argv: list[str]) -> None:
       found.append(
         turns.Comparison.of(
           f"training from {name}: share of the time that it waits for input",
-          shares,
-          unit="of 1",
+          (100 * share for share in shares),
+          unit="%",
         )
       )
   rows = [line.cells()[:3] for line in found]
