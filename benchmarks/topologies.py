@@ -4,8 +4,9 @@
 
 Compiles the training step of both models in both sizes for every slice below
 (vdr/compile.py; needs the extra `tpu` and no TPU) and writes the tables of
-docs/scaling.md. A row takes three minutes of one core. Rows lie in the cache
-and are compiled once: the command goes on where it was stopped.
+docs/scaling.md. A row takes three minutes of one core, and more the more chips.
+Rows lie in the cache and are compiled once: the command goes on where it was
+stopped.
 """
 
 import dataclasses

@@ -92,8 +92,8 @@ VARIANTS = {
     "model.size": "walt_1p9b",
     "model.dtype": "bfloat16",
     # Four clips and four images a chip with the results of products kept: 56 %
-    # of a v5e's peak are predicted, 51 % for twice as many with `block`
-    # (docs/scaling.md).
+    # of a v5e's peak are predicted (docs/scaling.md), four points more than for
+    # twice as many with `block` (docs/performance.md).
     "model.remat": "dots",
     "data.batch_size": 64,
     "images.batch_size": 64,

@@ -69,6 +69,12 @@ def test_an_interval_without_end_leaves_the_picture(high, expected):
   )
 
 
+def test_without_any_gain_there_is_an_axis():
+  none = {"value": [None], "low": [None], "high": [None]}
+  low, high = headline._limits([none, {"value": [None]}])
+  assert low < 0 < high
+
+
 def test_the_radar_goes_from_chance_to_the_better_model(whole):
   numbers = whole.numbers
   image, video = numbers["figures"]["radar"][""]["series"]

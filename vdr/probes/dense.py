@@ -7,11 +7,11 @@ to the patch's pixels. Ours are smaller.
 Three things are ours. To its learned vector a query adds a linear map of the
 sines of its place, the same that tokens carry, so that what one patch learns
 serves the others. That map starts such that a query looks at the tokens about
-its own place: from no place in particular, hundreds of steps go by before a
-probe finds out that depth is a matter of where one looks (AbsRel .099 against
-.13 after 1,000 steps of a local study's features). And a step may train a
-random part of the queries (`DrawPatches`), as the depth readout of MooG trains
-on a random part of the pixels.
+its own place: from hardly any place, hundreds of steps go by before a probe
+finds out that depth is a matter of where one looks (on a local study's features
+AbsRel on `select` is .099 after 1,000 steps from a logit of 5 there, .125 from
+one of .6). And a step may train a random part of the queries (`DrawPatches`),
+as the depth readout of MooG trains on a random part of the pixels.
 """
 
 import dataclasses

@@ -70,6 +70,10 @@ class Depth:
   kind: str = "l1"
   valid_m: tuple[float, float] = (1e-3, 1e3)
 
+  @property
+  def of_logarithms(self) -> bool:
+    return self.kind == "log_l1"
+
   def check(self) -> None:
     """Raises UserError if the kind is unknown."""
     if self.kind not in DEPTH_KINDS:
@@ -85,7 +89,7 @@ class Depth:
     low, high = self.valid_m
     valid = (depth > low) & (depth < high)
     depth = jnp.where(valid, depth, 1.0)
-    if self.kind == "log_l1":
+    if self.of_logarithms:
       pred, depth = jnp.log(jnp.maximum(pred, low)), jnp.log(depth)
     error = pred - depth
     error = error**2 if self.kind == "l2" else jnp.abs(error)

@@ -211,7 +211,7 @@ def _limits(series: Sequence[Json]) -> tuple[float, float]:
   values, ends = all_of("value"), all_of("value", "low", "high")
   reach = 1.5 * max(map(abs, values))
   low, high = max(min(ends), -reach), min(max(ends), reach)
-  margin = 0.05 * (high - low)
+  margin = 0.05 * (high - low) or 1.0  # no gain at all is an axis, too
   return low - margin, high + margin
 
 

@@ -29,8 +29,10 @@ class Depth(task.Task):
   def readout(
     self, cfg: task.Config, shape: task.Shape, train: task.Arrays
   ) -> task.Readout:
+    loss = losses.Depth(kind=cfg.dense.depth_loss, valid_m=VALID_M)
+    loss.check()
     seen = train["depth_m"][_valid(train["depth_m"])]
-    if cfg.dense.depth_loss == "log_l1":
+    if loss.of_logarithms:
       seen = np.log(seen)
     head, draw = make.dense(
       cfg,
@@ -42,10 +44,8 @@ class Depth(task.Task):
       names=("depth_m",),
       mean=float(seen.mean()),
       std=float(seen.std()),
-      logarithms=cfg.dense.depth_loss == "log_l1",
+      logarithms=loss.of_logarithms,
     )
-    loss = losses.Depth(kind=cfg.dense.depth_loss, valid_m=VALID_M)
-    loss.check()
     return task.Readout(
       head, loss, cfg.dense.batch_size, make.steps_of(cfg.dense, cfg), draw
     )
