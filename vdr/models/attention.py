@@ -171,8 +171,8 @@ def _mapped(q, k, v, bias, mask):
   return out.reshape(b, a, num_queries, c).transpose(0, 2, 1, 3)
 
 
-# Products whose gradients are written by hand: XLA's sums over queries with the
-# large matrix on the left take a CPU four times as long as with it on the right.
+# Gradients of these products are written by hand: a sum over queries takes XLA
+# on a CPU four times as long with the large matrix on the left as on the right.
 _OVER_QUERIES = (((1,), (1,)), ((0,), (0,)))
 
 
