@@ -202,10 +202,11 @@ def _gelu_forward(x):
 def _gelu_backward(x, gradient):
   y, g = x.astype(jnp.float32), gradient.astype(jnp.float32)
   root, cubic = (2 / math.pi) ** 0.5, 0.044715
-  tanh = jnp.tanh(root * (y + cubic * y**3))
-  inner = root * (1 + 3 * cubic * y**2)
-  slope = 0.5 * (1 + tanh) + 0.5 * y * (1 - tanh**2) * inner
-  return ((g * slope).astype(x.dtype),)
+  # ½ (1 + tanh z) as a sigmoid: a tanh would be the forward pass's, which XLA
+  # would then keep in memory from there, in float32.
+  share = jax.nn.sigmoid(2 * root * (y + cubic * y**3))
+  inner = 2 * root * (1 + 3 * cubic * y**2)
+  return ((g * (share + y * share * (1 - share) * inner)).astype(x.dtype),)
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
