@@ -91,9 +91,9 @@ VARIANTS = {
     **pixels(128),
     "model.size": "walt_1p9b",
     "model.dtype": "bfloat16",
-    # Four clips and four images a chip with the results of products kept: 56 %
-    # of a v5e's peak are predicted (docs/scaling.md), four points more than for
-    # twice as many with `block` (docs/performance.md).
+    # Four clips and four images a chip with the results of products kept: 59 %
+    # of a v5e's peak are predicted (docs/scaling.md). Twice as many with `block`
+    # reached four points less when the two were compared (docs/performance.md).
     "model.remat": "dots",
     "data.batch_size": 64,
     "images.batch_size": 64,
