@@ -92,8 +92,8 @@ VARIANTS = {
     "model.size": "walt_1p9b",
     "model.dtype": "bfloat16",
     # Four clips and four images a chip with the results of products kept: 59 %
-    # of a v5e's peak are predicted (docs/scaling.md). Twice as many with `block`
-    # reached four points less when the two were compared (docs/performance.md).
+    # of a v5e's peak are predicted (docs/scaling.md). With `block` twice as
+    # many reached four points less when both were seen (docs/performance.md).
     "model.remat": "dots",
     "data.batch_size": 64,
     "images.batch_size": 64,
