@@ -1,6 +1,5 @@
 """Layers: parameters in float32, computation in the type of what comes in."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -100,14 +99,16 @@ class Linear(nnx.Module):
     return y if bias is None else y + lead(bias.astype(x.dtype), y.ndim)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _product(num_in: int, x: Array, kernel: Array) -> Array:
+def _contract(num_in: int, x: Array, kernel: Array) -> Array:
   """`[n *ins]` times `[*ins *outs]`."""
   return jnp.tensordot(x, kernel, axes=num_in)
 
 
+_product = jax.custom_vjp(_contract, nondiff_argnums=(0,))
+
+
 def _product_forward(num_in, x, kernel):
-  return _product(num_in, x, kernel), (x, kernel)
+  return _contract(num_in, x, kernel), (x, kernel)
 
 
 def _product_backward(num_in, kept, gradient):
