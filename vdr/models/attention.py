@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from vdr.models import plain_attention
 from vdr.runtime import errors
 
 IMPLEMENTATIONS = ("auto", "plain", "mapped", "xla", "cudnn")
@@ -57,10 +58,11 @@ def attend(
   """
   if implementation == "auto":
     implementation = choose(q.shape[1], q.dtype)
-  if implementation == "plain":
-    return _plain(q, k, v, bias, mask)
-  if implementation == "mapped":
-    return _mapped(q, k, v, bias, mask)
+  if implementation in ("plain", "mapped"):
+    step = num_heads = q.shape[0] * q.shape[2]
+    if implementation == "mapped":
+      step = _step(num_heads, q.shape[1] * k.shape[1])
+    return plain_attention.attend(q, k, v, bias, mask, step)
   # JAX's own function mixes types inside, bfloat16 with its float32 softmax.
   with jax.numpy_dtype_promotion("standard"):
     return jax.nn.dot_product_attention(
@@ -135,82 +137,6 @@ def cudnn_works() -> bool:
     return False
   logging.info("attention: cuDNN works here")
   return True
-
-
-def _plain(q, k, v, bias, mask):
-  logits = jnp.einsum("bqac,bnac->baqn", q, k)
-  if bias is not None:
-    bias = bias[None]
-  if mask is not None:
-    mask = mask[:, None, None, :]
-  weights = _softmax(logits, q.shape[-1], bias, mask).astype(v.dtype)
-  return jnp.einsum("baqn,bnac->bqac", weights, v)
-
-
-def _mapped(q, k, v, bias, mask):
-  b, num_queries, a, c = q.shape
-  num_keys = k.shape[1]
-  step = _step(b * a, num_queries * num_keys)
-
-  def split(x):
-    return x.transpose(0, 2, 1, 3).reshape(-1, step, x.shape[1], c)
-
-  # The backward pass computes the weights again: reading them back from memory
-  # would cost more than they do.
-  @jax.checkpoint
-  def one(args):
-    index, q, k, v = args
-    logits = _match(q, k)
-    own_bias = None if bias is None else bias[index % a]
-    own_mask = None if mask is None else mask[index // a][:, None, :]
-    weights = _softmax(logits, c, own_bias, own_mask).astype(v.dtype)
-    return _mix(weights, v)
-
-  index = jnp.arange(b * a).reshape(-1, step)
-  out = jax.lax.map(one, (index, split(q), split(k), split(v)))
-  return out.reshape(b, a, num_queries, c).transpose(0, 2, 1, 3)
-
-
-# Gradients of these products are written by hand: a sum over queries takes XLA
-# on a CPU four times as long with the large matrix on the left as on the right.
-_OVER_QUERIES = (((1,), (1,)), ((0,), (0,)))
-
-
-@jax.custom_vjp
-def _match(q, k):
-  return jnp.einsum("iqc,inc->iqn", q, k)
-
-
-def _match_backward(kept, gradient):
-  q, k = kept
-  of_k = jax.lax.dot_general(q, gradient, _OVER_QUERIES)  # [i c n]
-  return jnp.einsum("iqn,inc->iqc", gradient, k), of_k.swapaxes(1, 2)
-
-
-_match.defvjp(lambda q, k: (_match(q, k), (q, k)), _match_backward)
-
-
-@jax.custom_vjp
-def _mix(weights, v):
-  return jnp.einsum("iqn,inc->iqc", weights, v)
-
-
-def _mix_backward(kept, gradient):
-  weights, v = kept
-  of_v = jax.lax.dot_general(gradient, weights, _OVER_QUERIES)  # [i c n]
-  return jnp.einsum("iqc,inc->iqn", gradient, v), of_v.swapaxes(1, 2)
-
-
-_mix.defvjp(lambda weights, v: (_mix(weights, v), (weights, v)), _mix_backward)
-
-
-def _softmax(logits, channels, bias, mask):
-  logits = logits.astype(jnp.float32) / channels**0.5
-  if bias is not None:
-    logits = logits + bias.astype(jnp.float32)
-  if mask is not None:
-    logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
-  return jax.nn.softmax(logits, axis=-1)
 
 
 def _step(num_heads: int, num_logits: int) -> int:
