@@ -51,33 +51,6 @@ def test_it_is_attention(name, with_bias, with_mask, monkeypatch):
   np.testing.assert_allclose(out, slow(*qkv, **extra), atol=atol)
 
 
-@pytest.mark.parametrize("name", [n for n in HERE if n != "xla"])
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("with_mask", [False, True])
-def test_gradients_are_those_that_jax_derives(
-  name, with_bias, with_mask, monkeypatch
-):
-  monkeypatch.setattr(attention, "_MAPPED_LOGITS", 60)  # two heads a step
-  qkv, bias, mask = inputs()
-  bias = bias if with_bias else None
-  mask = mask if with_mask else None
-
-  def grads(implementation):
-    def loss(qkv, bias):
-      y = attention.attend(
-        *qkv, bias=bias, mask=mask, implementation=implementation
-      )
-      return jnp.sum(jnp.sin(y))
-
-    return jax.jit(jax.grad(loss, (0, 1)))(qkv, bias)
-
-  jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
-    grads(name),
-    grads("xla"),
-  )
-
-
 @pytest.mark.parametrize("name", HERE)
 def test_bfloat16_stays_and_the_softmax_is_float32(name):
   qkv, *_ = inputs(num_keys=200, dtype=jnp.bfloat16)
