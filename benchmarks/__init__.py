@@ -1,5 +1,5 @@
 """Measurements that print Markdown tables; each says how to run it."""
 
-from vdr.runtime import allocator
+from vdr.runtime import huge_pages
 
-allocator.keep_freed()  # as `vdr.main` does, before JAX is used
+huge_pages.use("benchmarks")  # as `vdr.main` does

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vdr import verbs
-from vdr.runtime import allocator, command_line, compilation, errors
+from vdr.runtime import command_line, compilation, errors, huge_pages
 
 USAGE = """\
 vdr: what does a diffusion model learn when it is trained on video?
@@ -67,7 +67,6 @@ def main(argv: list[str]) -> int:
   try:
     config, workdir = command_line.parse(argv)
     compilation.use_cache()
-    allocator.keep_freed()
     if config.hosts.coordinator:
       return _run_with_others(config, workdir)
     _verb(str(config.job))(config, workdir)
@@ -115,4 +114,5 @@ def _end_early(config: Any, stopped: errors.Stopped) -> int:
 
 
 if __name__ == "__main__":
+  huge_pages.use("vdr.main")
   sys.exit(main(sys.argv))

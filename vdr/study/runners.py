@@ -162,11 +162,10 @@ def start_loop(
   """`work`, in a process of its own, from a config as plain JSON."""
   if cores:
     os.sched_setaffinity(0, cores)  # before JAX counts them
-  from vdr.runtime import allocator, compilation
+  from vdr.runtime import compilation
   from vdr.study import plan
 
   compilation.use_cache()
-  allocator.keep_freed()
   config = plain_configs.from_json(plain)
   path = pathlib.Path(study)
   _loop(_only(plan.make(config), config), path, lambda cell: None, quiet=True)
