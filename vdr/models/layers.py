@@ -116,14 +116,21 @@ def _product_backward(num_in, kept, gradient):
   outs = tuple(range(num_in, kernel.ndim))
   to_x = ((tuple(range(1, gradient.ndim)), outs), ((), ()))
   rows = (((0,), (0,)), ((), ()))
-  # A CPU turns the left operand of a sum over rows by itself, which costs a
-  # third of the product where that is the wider one.
+  # A CPU turns the left operand of a sum over rows by itself, which costs up to
+  # a third of the product where that is the wider one.
   if x.size <= gradient.size:
     of_kernel = jax.lax.dot_general(x, gradient, rows)
   else:
-    of_kernel = jax.lax.dot_general(gradient, x, rows)
+    of_kernel = _as_written(jax.lax.dot_general(gradient, x, rows))
     of_kernel = jnp.moveaxis(of_kernel, range(-num_in, 0), range(num_in))
   return jax.lax.dot_general(gradient, kernel, to_x), of_kernel
+
+
+def _as_written(x):
+  """A product whose operands XLA would turn together with what comes of it."""
+  return jax.lax.platform_dependent(
+    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+  )
 
 
 _product.defvjp(_product_forward, _product_backward)
