@@ -12,10 +12,6 @@ from vdr.models import dit, flops
 SHAPE = (3, 8, 8)
 _OP = re.compile(r"%?([\w.-]+) = \w+\[([\d,]*)\]\S* (\w[\w-]*)\((.*)")
 
-# Minutes of compilation in all.
-pytestmark = pytest.mark.slow
-
-
 def count(fn, *args) -> int:
   """FLOPs of all products in the optimised program, a multiply-add as two."""
   text = jax.jit(fn).lower(*args).compile().as_text()
@@ -49,6 +45,7 @@ def abstract(cfg, t=3):
   return params, z, jax.ShapeDtypeStruct((2,), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_pass_ends_at_its_deepest_layer(layer):
   cfg = networks.config()
@@ -62,6 +59,7 @@ def test_a_pass_ends_at_its_deepest_layer(layer):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("fields", "t", "layout"),
   [
@@ -83,6 +81,8 @@ def test_forward(fields, t, layout):
   assert found == pytest.approx(expected, rel=0.01)
 
 
+# Not among the slow ones: what hides products from the policy `dots`, as a
+# gradient of one's own inside another does, shows nowhere else.
 @pytest.mark.parametrize("remat", ["none", "block", "dots"])
 def test_training(remat):
   cfg = networks.config(
