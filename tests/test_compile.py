@@ -44,6 +44,7 @@ def make_report(**fields):
     temporary_bytes=22e9,
     flops=2e12,
     extra_flops=5e11,
+    program_flops=0.0,
     collective_bytes={},
     collective_times={},
     async_share=0.0,
@@ -233,3 +234,25 @@ def test_training_is_shared_by_the_chips_of_a_slice(no_cache):
   assert report.optimizer_bytes == pytest.approx(
     3 * report.params_bytes, rel=0.1
   )
+
+
+@needs_libtpu
+@pytest.mark.parametrize(
+  "remat",
+  [
+    pytest.param("none", marks=pytest.mark.slow),
+    pytest.param("block", marks=pytest.mark.slow),
+    "dots",
+  ],
+)
+def test_the_compiled_step_computes_what_is_told(no_cache, remat):
+  """Products that a policy does not see, and so computes again, would show."""
+  config = make_config(model__remat=remat, model__size="mini")
+  compile_lib.use_no_device()
+  devices = chips.devices(config.topology)[:1]
+  with jax.numpy_dtype_promotion("standard"):
+    report, _ = compile_lib.compile_step(
+      "train", config, devices, chips.CHIPS["v5e"]
+    )
+  told = report.flops + report.extra_flops
+  assert report.program_flops == pytest.approx(told, rel=0.02)

@@ -25,6 +25,7 @@ class Report:
     temporary_bytes: activations and all else; needed less the two above.
     flops: of the model in a call.
     extra_flops: computed again for the backward pass.
+    program_flops: of the products in the compiled program.
     collective_bytes: sent in a call, by kind.
     collective_times: collectives of a call, by kind.
     async_share: of those bytes, what is sent beside other work as compiled.
@@ -47,6 +48,7 @@ class Report:
   temporary_bytes: float
   flops: float
   extra_flops: float
+  program_flops: float
   collective_bytes: dict[str, float]
   collective_times: dict[str, int]
   async_share: float
@@ -95,7 +97,10 @@ def _lines(r: Report) -> Iterator[str]:
     return
   t = r.times
   extra = r.extra_flops / max(r.flops, 1.0)
-  yield f"  compute  {r.flops / 1e12:6.1f} TFLOPs, {extra:.0%} more by remat"
+  yield (
+    f"  compute  {r.flops / 1e12:6.1f} TFLOPs, {extra:.0%} more by remat;"
+    f" {r.program_flops / 1e12:.1f} in the compiled program"
+  )
   sent = sum(r.collective_bytes.values())
   kinds = ", ".join(
     f"{kind} {nbytes / GB:.2f} ({r.collective_times[kind]})"

@@ -12,6 +12,7 @@ from vdr.models import dit, flops
 SHAPE = (3, 8, 8)
 _OP = re.compile(r"%?([\w.-]+) = \w+\[([\d,]*)\]\S* (\w[\w-]*)\((.*)")
 
+
 def count(fn, *args) -> int:
   """FLOPs of all products in the optimised program, a multiply-add as two."""
   text = jax.jit(fn).lower(*args).compile().as_text()

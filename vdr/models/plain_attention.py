@@ -74,8 +74,7 @@ def _backward(step, kept, gradient):
   of_bias, (of_q, of_k, of_v) = jax.lax.scan(
     one, of_bias, (index, *heads, log_total)
   )
-  if bias is not None:
-    of_bias = of_bias.astype(bias.dtype)
+  of_bias = jax.tree.map(lambda x: x.astype(bias.dtype), of_bias)
   # Turned out of the loop: inside, XLA would turn the products instead.
   of_k, of_v = (_from_heads(x.swapaxes(-1, -2), a) for x in (of_k, of_v))
   return _from_heads(of_q, a), of_k, of_v, of_bias, None
