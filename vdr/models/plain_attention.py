@@ -70,13 +70,13 @@ def _backward(step, kept, gradient):
 
   index = jnp.arange(b * a).reshape(-1, step)
   heads = [_to_heads(x, step) for x in (q, k, v, gradient, along)]
-  of_bias = None if bias is None else jnp.zeros_like(bias, jnp.float32)
+  none = jnp.zeros(() if bias is None else bias.shape, jnp.float32)
   of_bias, (of_q, of_k, of_v) = jax.lax.scan(
-    one, of_bias, (index, *heads, log_total)
+    one, none, (index, *heads, log_total)
   )
-  of_bias = jax.tree.map(lambda x: x.astype(bias.dtype), of_bias)
   # Turned out of the loop: inside, XLA would turn the products instead.
   of_k, of_v = (_from_heads(x.swapaxes(-1, -2), a) for x in (of_k, of_v))
+  of_bias = None if bias is None else of_bias.astype(bias.dtype)
   return _from_heads(of_q, a), of_k, of_v, of_bias, None
 
 
