@@ -57,13 +57,12 @@ def _of_convolution(
     if not size:
       continue
     given = {key: value.split("x")[axis] for key, value in fields.items()}
-    before, after = map(int, given.get("pad", "0_0").split("_"))
-    del after  # follows from the sizes
+    before, _, _ = given.get("pad", "0_0").partition("_")
     total *= _meeting(
       lhs[str(axis)],
       int(size),
       out[str(axis)],
-      before,
+      int(before),
       int(given.get("stride", 1)),
       int(given.get("lhs_dilate", 1)),
       int(given.get("rhs_dilate", 1)),
