@@ -108,7 +108,7 @@ _product = jax.custom_vjp(_contract, nondiff_argnums=(0,))
 
 
 def _product_forward(num_in, x, kernel):
-  # Not by `_product`, inside which `config.model.remat` sees no product to keep.
+  # Not by `_product`: inside it, `config.model.remat` sees no product to keep.
   return _contract(num_in, x, kernel), (x, kernel)
 
 
