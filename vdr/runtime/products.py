@@ -32,8 +32,9 @@ def _of_dot(
   inside: Mapping[str, hlo.Instruction], of: hlo.Instruction
 ) -> float:
   left = inside[of.operands[0]].shapes[0].dims
-  summed = _numbers(r"lhs_contracting_dims=\{([\d,]*)\}", of.attributes, ",")
-  return 2.0 * math.prod(of.shapes[0].dims) * math.prod(left[i] for i in summed)
+  axes = re.search(r"lhs_contracting_dims=\{([\d,]+)\}", of.attributes)
+  summed = (left[int(axis)] for axis in (axes[1].split(",") if axes else ()))
+  return 2.0 * math.prod(of.shapes[0].dims) * math.prod(summed)
 
 
 def _of_convolution(
@@ -84,8 +85,3 @@ def _meeting(
   places = places + np.arange(num_window)[None] * rhs_dilate
   inside = (places >= 0) & (places <= (num_in - 1) * lhs_dilate)
   return int(np.sum(inside & (places % lhs_dilate == 0)))
-
-
-def _numbers(pattern: str, text: str, between: str) -> list[int]:
-  found = re.search(pattern, text)
-  return [int(n) for n in found[1].split(between) if n] if found else []
