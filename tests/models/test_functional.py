@@ -63,9 +63,26 @@ class TestStack:
       np.testing.assert_array_equal(module(jnp.eye(2)), kernel)
 
   def test_pairs_are_slices_by_twos(self):
-    params = {"a": jnp.arange(6)}
-    pairs = functional.pairs(params, 2, 6)
-    np.testing.assert_array_equal(pairs["a"], [[2, 3], [4, 5]])
+    pairs = functional.pairs({"a": jnp.arange(4)})
+    np.testing.assert_array_equal(pairs["a"], [[0, 1], [2, 3]])
+
+  @pytest.mark.parametrize("num", range(4))
+  def test_folded_are_the_first_of_them_one_by_one(self, num):
+    params = {"a": jnp.asarray([2.0, 3.0, 5.0]), "b": jnp.arange(3.0)}
+
+    def step(x, own):
+      return own["a"] * x + own["b"]
+
+    def folded(x, params):
+      return functional.fold(step, x, params, num)
+
+    def expected(x, params):
+      for own in functional.slices(params, 0, num):
+        x = step(x, own)
+      return x
+
+    both = [jax.value_and_grad(f, (0, 1)) for f in (folded, expected)]
+    jax.tree.map(np.testing.assert_array_equal, *(f(7.0, params) for f in both))
 
   def test_slices_have_the_gradient_of_an_index(self):
     params = {"a": jnp.arange(3.0)}

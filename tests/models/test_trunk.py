@@ -69,19 +69,6 @@ def test_no_way_to_run_it_changes_loss_or_gradient(fields, plain_step):
     np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("layers", [(0, 1, 4), (3, 2)])
-def test_scanned_segments_are_unrolled_blocks(layers):
-  cfg, scanned = four_blocks(), four_blocks(scan=True)
-  params, z = networks.alive(cfg), networks.latents()
-  nothing, expected = networks.run(
-    cfg, params, z, layers=range(5), **conditions()
-  )
-  _, found = networks.run(scanned, params, z, layers=layers, **conditions())
-  assert nothing is None
-  assert list(found) == sorted(layers)
-  assert_close(found, {k: expected[k] for k in found}, atol=1e-4)
-
-
 def test_an_isolated_frame_has_the_condition_of_its_clip():
   call = trunk.Call(
     networks.latents(b=2, t=3), jnp.array([0.1, 0.9]), labels=jnp.arange(2)

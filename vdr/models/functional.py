@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import PyTree
 
 from vdr.runtime import errors
 
@@ -103,11 +105,27 @@ def slices(params: Params, start: int, stop: int) -> Iterator[Params]:
     yield jax.tree.unflatten(tree, part)
 
 
-def pairs(params: Params, start: int, stop: int) -> Params:
-  """Modules start … stop − 1 of a stack by twos: axes of half and of 2."""
-  return jax.tree.map(
-    lambda leaf: leaf[start:stop].reshape(-1, 2, *leaf.shape[1:]), params
-  )
+def pairs(params: Params) -> Params:
+  """A stack by twos: axes of half and of 2 for its leading one."""
+  return jax.tree.map(lambda p: p.reshape(-1, 2, *p.shape[1:]), params)
+
+
+def fold(
+  step: Callable[[Any, Any], Any], x: PyTree, params: PyTree, num: int
+) -> PyTree:
+  """`x = step(x, own)` for the first `num` modules of a stack, in one loop."""
+  if num == jax.tree.leaves(params)[0].shape[0]:
+    return jax.lax.scan(lambda x, own: (step(x, own), None), x, params)[0]
+
+  # A slice of the stack would be a copy of it. The gradient of an index, a sum
+  # over the stack for every module, is why it isn't always done so.
+  def one(x, number):
+    own = jax.tree.map(
+      lambda p: jax.lax.dynamic_index_in_dim(p, number, keepdims=False), params
+    )
+    return step(x, own), None
+
+  return jax.lax.scan(one, x, jnp.arange(num))[0] if num else x
 
 
 def count(params: Params) -> int:

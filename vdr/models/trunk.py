@@ -7,9 +7,10 @@ from typing import Any
 import einops
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vdr.models import functional, layers, positions, windows
+from vdr.models import functional, layers, positions, sizes, windows
 from vdr.models.windows import Window
 from vdr.runtime import mesh
 
@@ -61,12 +62,9 @@ def forward(
     embed_text(model, call, x.dtype),
   )
   if wanted:
-    features, start = {}, 0
-    for layer in sorted(set(wanted)):
-      x = run(x, start, layer)
-      features[layer], start = x, layer
-    return None, features
-  x = run(x, 0, model.blocks.mlp.up.kernel.shape[0])
+    kept = sorted(set(wanted))
+    return None, dict(zip(kept, run(x, kept), strict=True))
+  (x,) = run(x, [sizes.size_of(cfg.size).depth])
   modulation = shared[:, :2]
   if model.final_adaln is not None:
     modulation = modulation + model.final_adaln(condition)
@@ -171,11 +169,12 @@ def _runner(
   shared: Float[Array, "b m d"],
   condition: Float[Array, "b d"],
   text: Text | None,
-) -> Callable[[Array, int, int], Array]:
-  """`run(x, start, stop)`: the residual stream from one layer to another.
+) -> Callable[[Array, Sequence[int]], list[Array]]:
+  """`run(x, kept)`: the residual stream at some layers, from that at layer 0.
 
   Two blocks, one of each kind, are the body of a scan, so that neither the
-  program nor the time to compile it grows with depth.
+  program nor the time to compile it grows with depth, or with the layers that
+  are kept. Those ascend; blocks past the last are not run.
   """
   to_block, block_params = functional.unstack(model.blocks)
   # What only one kind has lies in a stack of half the depth.
@@ -189,38 +188,53 @@ def _runner(
     _step(cfg, to_block, modulation, pair[1], None, None),
   )
 
-  def one(x, index):
-    (own,) = functional.slices(block_params, index, index + 1)
-    cross = cross_params
-    if cross_params and index % 2 == 0:
-      (cross,) = functional.slices(cross_params, index // 2, index // 2 + 1)
-    return steps[index % 2](x, own, cross)
-
-  def two(x, params):
-    halves, cross = params
+  def two(carry, params):
+    (x, store), (halves, cross, rows) = carry, params
     first, second = functional.slices(halves, 0, 2)
-    return steps[1](steps[0](x, first, cross), second, cross), None
+    x = steps[0](x, first, cross)
+    store = _put(store, x, rows[0])
+    x = steps[1](x, second, cross)
+    return x, _put(store, x, rows[1])
 
-  def scanned(x, start, stop):
-    if start % 2 and start < stop:
-      x, start = one(x, start), start + 1
-    pairs, last = divmod(stop - start, 2)
-    if pairs:
-      even = stop - last
-      halves = functional.pairs(block_params, start, even)
-      cross = jax.tree.map(lambda p: p[start // 2 : even // 2], cross_params)
-      x, _ = jax.lax.scan(two, x, (halves, cross))
-    return one(x, stop - 1) if last else x
+  def scanned(x, kept):
+    num_pairs, odd = divmod(kept[-1], 2)
+    # A layer that is not kept is written where the next one that is will be.
+    rows = np.searchsorted(kept, 1 + np.arange(sizes.size_of(cfg.size).depth))
+    rows = jnp.asarray(rows.reshape(-1, 2))
+    params = (functional.pairs(block_params), cross_params, rows)
+    carry = (x, _store(x, len(kept)))
+    x, store = functional.fold(two, carry, params, num_pairs)
+    if odd:
+      (own,) = functional.slices(block_params, kept[-1] - 1, kept[-1])
+      text_params = functional.slices(cross_params, num_pairs, num_pairs + 1)
+      x = steps[0](x, own, next(text_params, {}))
+    earlier = () if store is None else jnp.unstack(store[:, :-1], axis=1)
+    return [*earlier, x]
 
-  def unrolled(x, start, stop):
-    own = functional.slices(block_params, start, stop)
-    cross = functional.slices(cross_params, (start + 1) // 2, (stop + 1) // 2)
-    for index, params in zip(range(start, stop), own, strict=True):
-      text_params = next(cross) if cross_params and index % 2 == 0 else {}
-      x = steps[index % 2](x, params, text_params)
-    return x
+  def unrolled(x, kept):
+    own = functional.slices(block_params, 0, kept[-1])
+    cross = functional.slices(cross_params, 0, (kept[-1] + 1) // 2)
+    found = [x]
+    for index, params in enumerate(own):
+      text_params = {} if index % 2 else next(cross, {})
+      found.append(steps[index % 2](found[-1], params, text_params))
+    return [found[layer] for layer in kept]
 
   return scanned if cfg.scan else unrolled
+
+
+def _store(x: Array, num: int) -> Array | None:
+  """Room for `num` residual streams, this one the first; None for one alone."""
+  if num == 1:
+    return None
+  store = jnp.zeros((x.shape[0], num, *x.shape[1:]), x.dtype)
+  return _put(mesh.rows(store), x, 0)
+
+
+def _put(store: Array | None, x: Array, row: int | Array) -> Array | None:
+  if store is None:
+    return None
+  return jax.lax.dynamic_update_index_in_dim(store, x, row, axis=1)
 
 
 def remat(fn: Callable, policy: str) -> Callable:
