@@ -151,14 +151,13 @@ def _batch(config: Config, cfg: Config, tokenizer_cfg: Config) -> PyTree:
 def _extraction(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Program:
   cfg, num = config.extract, config.compile.clips
   model_cfg = train_step.resolve_model(config, tokenizer_cfg)
-  params = _params(model_cfg, mesh)
   tokenizer_params = _tokenizer_params(tokenizer_cfg)
   backbone = features.build(
     "checkpoint",
     trained.Trained(
       config,
       model_cfg,
-      params,
+      _params(model_cfg, mesh),
       tokenizer_cfg,
       tokenizer_params,
       {"hash": "", "step": 0, "which": cfg.which},
@@ -195,7 +194,7 @@ def _extraction(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Program:
     chips=1,
     clips=num,
     tokens=num * passes * _tokens(shape, model_cfg.patch),
-    params=params,
+    params=backbone.params["model"],
     optimizer={},
     flops=float(
       num

@@ -251,6 +251,7 @@ def build(
     else:
       params["model"] = model.params
       about |= {key: meta[key] for key in ("hash", "step", "which")}
+    params["model"] = dit.rounded(network.model, params["model"])
   return Backbone(network, params, about)
 
 

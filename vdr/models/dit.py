@@ -13,6 +13,7 @@ and W.A.L.T (arXiv 2312.06662: windows in turn, AdaLN-LoRA, QK-norm). Depths,
 widths and heads: `vdr/models/sizes.py`.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,11 +33,16 @@ from vdr.models import (
   trunk,
   windows,
 )
-from vdr.runtime import errors
+from vdr.runtime import errors, trees
 
 Config = Any  # config.model: an `ml_collections.ConfigDict`
 Params = functional.Params
 Features = dict[int, Array]  # by layer, [b t h w d] in the compute type
+
+# What is multiplied with tokens, or added to them, in the compute type.
+_ON_TOKENS = re.compile(
+  r"(embed|embed_self|blocks/(attention|mlp)/\w+|cross/\w+)/(kernel|bias)"
+)
 
 _CHOICES = {
   "patch": (1, 2, 4),
@@ -133,6 +139,29 @@ def num_params(cfg: Config) -> int:
   """Number of parameters; none of them is allocated."""
   _, shapes = functional.skeleton(lambda rngs: VideoDiT(cfg, rngs))
   return functional.count(shapes)
+
+
+def rounded(cfg: Config, params: Params) -> Params:
+  """Parameters for a network that is only read: what it computes with.
+
+  Every forward pass rounds the kernels of its blocks to the compute type. Once
+  is enough: half the memory, no second copy during a pass, and the same
+  features to the bit.
+
+  Args:
+    cfg: config.model.
+    params: from `init`, or their shapes.
+  """
+  dtype = jnp.dtype(cfg.dtype)
+
+  def round_(path, leaf):
+    if not _ON_TOKENS.fullmatch(trees.path_name(path)):
+      return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+      return leaf.update(dtype=dtype)
+    return leaf.astype(dtype)
+
+  return jax.tree_util.tree_map_with_path(round_, params)
 
 
 def apply(
