@@ -208,7 +208,7 @@ def _extraction(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Program:
 def _sampling(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Program:
   num = config.sample.batch_size
   model_cfg = train_step.resolve_model(config, tokenizer_cfg)
-  params = _params(model_cfg, mesh)
+  params = dit.rounded(model_cfg, _params(model_cfg, mesh))
   generator = generation.Generator(
     model_cfg, config.diffusion, config.sampler, tokenizer_cfg
   )

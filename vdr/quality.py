@@ -27,7 +27,7 @@ from jaxtyping import Float, UInt8
 from vdr import draw, generation, judges, media, page, tokenizers, trained
 from vdr.features import videos
 from vdr.metrics import distribution
-from vdr.models import judge, tokenizer
+from vdr.models import dit, judge, tokenizer
 from vdr.runtime import (
   errors,
   hosts,
@@ -234,6 +234,7 @@ def _samples(
     model.model, model.config.diffusion, config.sampler, model.tokenizer
   )
   tokenizer.latent_shape(model.tokenizer, *shape)
+  params = dit.rounded(model.model, model.params)
   root, num_classes = jax.random.key(config.seed), model.model.num_classes
   for start in range(0, cfg.num, cfg.batch_size):
     index = np.arange(start, start + cfg.batch_size)
@@ -241,7 +242,7 @@ def _samples(
     if num_classes:
       labels = jnp.asarray(index % num_classes, jnp.int32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
-    batch = generator(model.params, model.tokenizer_params, keys, shape, labels)
+    batch = generator(params, model.tokenizer_params, keys, shape, labels)
     yield np.asarray(batch)[: cfg.num - start]
 
 

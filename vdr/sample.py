@@ -16,7 +16,7 @@ import numpy as np
 
 from vdr import draw, generation, media, trained
 from vdr.data import text as text_lib
-from vdr.models import tokenizer
+from vdr.models import dit, tokenizer
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
 
@@ -116,6 +116,7 @@ def _draw(
   generator = generation.Generator(
     model.model, model.config.diffusion, config.sampler, model.tokenizer
   )
+  params = dit.rounded(model.model, model.params)
   root = jax.random.key(config.seed)
   batches = []
   with progress.bar(cfg.num, unit="sample", quiet=not hosts.is_first()) as bar:
@@ -129,7 +130,7 @@ def _draw(
         texts = jnp.asarray(text[0][row]), jnp.asarray(text[1][row])
       keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
       batch = generator(
-        model.params, model.tokenizer_params, keys, shape, chosen, texts
+        params, model.tokenizer_params, keys, shape, chosen, texts
       )
       batches.append(np.asarray(batch))
       bar.advance(min(cfg.batch_size, cfg.num - start))

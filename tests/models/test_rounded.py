@@ -20,15 +20,16 @@ def cfg(request):
   return networks.config(dtype="bfloat16", scan=True, **request.param)
 
 
-def test_features_are_the_same_to_the_bit(cfg):
+@pytest.mark.parametrize("layers", [(), (0, 1, 2)], ids=str)
+def test_results_are_the_same_to_the_bit(layers, cfg):
   params, z, call = networks.alive(cfg), networks.latents(), {}
   if cfg.text_dim:
     call = dict(
       labels=jnp.arange(2), text=jnp.ones((2, 5, 6)), self_condition=z
     )
-  _, expected = networks.run(cfg, params, z, layers=(0, 1, 2), **call)
+  _, expected = networks.run(cfg, params, z, layers=layers, **call)
   rounded = dit.rounded(cfg, params)
-  _, found = networks.run(cfg, rounded, z, layers=(0, 1, 2), **call)
+  _, found = networks.run(cfg, rounded, z, layers=layers, **call)
   jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 

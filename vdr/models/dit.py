@@ -41,7 +41,8 @@ Features = dict[int, Array]  # by layer, [b t h w d] in the compute type
 
 # What is multiplied with tokens, or added to them, in the compute type.
 _ON_TOKENS = re.compile(
-  r"(embed|embed_self|blocks/(attention|mlp)/\w+|cross/\w+)/(kernel|bias)"
+  r"(embed|embed_self|blocks/(attention|mlp)/\w+|cross/\w+|final)"
+  r"/(kernel|bias)"
 )
 
 _CHOICES = {
@@ -142,11 +143,11 @@ def num_params(cfg: Config) -> int:
 
 
 def rounded(cfg: Config, params: Params) -> Params:
-  """Parameters for a network that is only read: what it computes with.
+  """Parameters that will not be trained any more: what is computed with.
 
-  Every forward pass rounds the kernels of its blocks to the compute type. Once
+  Every forward pass rounds the kernels of the blocks to the compute type. Once
   is enough: half the memory, no second copy during a pass, and the same
-  features to the bit.
+  features and predictions to the bit.
 
   Args:
     cfg: config.model.
