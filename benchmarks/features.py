@@ -53,7 +53,9 @@ def _backbone() -> features.Backbone:
   )
   key = jax.random.key(0)
   params = {
-    "model": backbones.random_params(network.model, key),
+    "model": dit.rounded(
+      network.model, backbones.random_params(network.model, key)
+    ),
     "tokenizer": tokenizer.init(cfg, key),
   }
   return features.Backbone(network, params, {"kind": "random"})
