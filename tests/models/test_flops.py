@@ -82,9 +82,16 @@ def test_forward(fields, t, layout):
   assert found == pytest.approx(expected, rel=0.01)
 
 
-# Not among the slow ones: what hides products from the policy `dots`, as a
-# gradient of one's own inside another does, shows nowhere else.
-@pytest.mark.parametrize("remat", ["none", "block", "dots"])
+@pytest.mark.parametrize(
+  "remat",
+  [
+    pytest.param("none", marks=pytest.mark.slow),
+    pytest.param("block", marks=pytest.mark.slow),
+    # Not a slow one: what hides products from this policy, as a gradient of
+    # one's own inside another does, shows nowhere else.
+    "dots",
+  ],
+)
 def test_training(remat):
   cfg = networks.config(
     remat=remat, text_dim=16, num_classes=3, self_conditioning=True

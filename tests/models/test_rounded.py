@@ -9,24 +9,20 @@ from tests.models import networks
 from vdr.models import dit
 from vdr.runtime import trees
 
-FIELDS = [
-  {},
-  dict(num_classes=4, text_dim=6, self_conditioning=True, positions="learned"),
-]
 
-
-@pytest.fixture(params=FIELDS, ids=["plain", "conditions"])
-def cfg(request):
-  return networks.config(dtype="bfloat16", scan=True, **request.param)
+@pytest.fixture
+def cfg():
+  """With every parameter that there is."""
+  conditions = dict(num_classes=4, text_dim=6, self_conditioning=True)
+  return networks.config(
+    dtype="bfloat16", scan=True, positions="learned", **conditions
+  )
 
 
 @pytest.mark.parametrize("layers", [(), (0, 1, 2)], ids=str)
 def test_results_are_the_same_to_the_bit(layers, cfg):
-  params, z, call = networks.alive(cfg), networks.latents(), {}
-  if cfg.text_dim:
-    call = dict(
-      labels=jnp.arange(2), text=jnp.ones((2, 5, 6)), self_condition=z
-    )
+  params, z = networks.alive(cfg), networks.latents()
+  call = dict(labels=jnp.arange(2), text=jnp.ones((2, 5, 6)), self_condition=z)
   _, expected = networks.run(cfg, params, z, layers=layers, **call)
   rounded = dit.rounded(cfg, params)
   _, found = networks.run(cfg, rounded, z, layers=layers, **call)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.models import networks
 
-LAYERS = [(0,), (1,), (4,), (0, 1), (3, 2), (0, 1, 4), (0, 1, 2, 3, 4)]
+LAYERS = [(0,), (1,), (4,), (0, 1), (3, 2), (0, 1, 2, 3, 4)]
 
 
 @pytest.fixture(scope="module", params=[{}, dict(text_dim=6)], ids=str)
