@@ -48,7 +48,7 @@ def check(shape, step, with_bias, with_mask):
   )
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 6])
+@pytest.mark.parametrize("step", [1, 2, 6])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_gradients_are_those_that_jax_derives(step, with_bias, with_mask):
