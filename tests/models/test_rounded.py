@@ -23,9 +23,9 @@ def cfg():
 def test_results_are_the_same_to_the_bit(layers, cfg):
   params, z = networks.alive(cfg), networks.latents()
   call = dict(labels=jnp.arange(2), text=jnp.ones((2, 5, 6)), self_condition=z)
-  _, expected = networks.run(cfg, params, z, layers=layers, **call)
+  expected = networks.run(cfg, params, z, layers=layers, **call)
   rounded = dit.rounded(cfg, params)
-  _, found = networks.run(cfg, rounded, z, layers=layers, **call)
+  found = networks.run(cfg, rounded, z, layers=layers, **call)
   jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 

@@ -1,15 +1,17 @@
 """Blocks in a loop, and the layers that are kept on the way."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.models import networks
 
-LAYERS = [(0,), (1,), (4,), (0, 1), (3, 2), (0, 1, 2, 3, 4)]
+LAYERS = [(0,), (1,), (4,), (0, 1), (3, 2), (0, 1, 4), (0, 1, 2, 3, 4)]
+TEXT = dict(num_classes=4, text_dim=6)
 
 
-@pytest.fixture(scope="module", params=[{}, dict(text_dim=6)], ids=str)
+@pytest.fixture(scope="module", params=[{}, TEXT], ids=str)
 def unrolled(request):
   """A config's fields, and all layers of its blocks one by one."""
   fields = dict(size="mini", **request.param)
@@ -18,8 +20,13 @@ def unrolled(request):
 
 def read(fields, layers, scan):
   cfg = networks.config(**fields, scan=scan)
+  call = {}
+  if cfg.text_dim:
+    text = jax.random.normal(jax.random.key(3), (2, 5, 6))
+    mask = jnp.arange(5)[None] < jnp.array([5, 2])[:, None]
+    call = dict(labels=jnp.arange(2), text=text, text_mask=mask)
   nothing, found = networks.run(
-    cfg, networks.alive(cfg), networks.latents(), layers=layers
+    cfg, networks.alive(cfg), networks.latents(), layers=layers, **call
   )
   assert nothing is None
   return found
