@@ -12,7 +12,7 @@ from configs import base, video_dit
 from vdr import train_step
 from vdr.diffusion import objective as objectives
 from vdr.models import dit, flops
-from vdr.runtime import optimizer
+from vdr.runtime import compilation, optimizer
 
 Config = Any  # an `ml_collections.ConfigDict`
 Rows = Mapping[str, Mapping[str, np.ndarray]]  # group → field → array
@@ -97,6 +97,11 @@ class Work:
     return rows
 
 
+def scanned() -> bool:
+  """Whether the blocks should be in a loop where this runs: on TPUs."""
+  return jax.default_backend() == "tpu"
+
+
 def params(cfg: Config) -> Any:
   """Parameters whose gates and outputs are not zero, as if trained."""
   leaves, tree = jax.tree.flatten(jax.device_get(dit.init(cfg, key())))
@@ -129,7 +134,11 @@ def make(
     objectives.Objective.from_config(config.diffusion),
     optimizer.make_optimizer(config.optimizer, 1000, shapes),
   )
-  update = jax.jit(task.update, donate_argnums=0)
+  update = jax.jit(
+    task.update,
+    donate_argnums=0,
+    compiler_options=compilation.step_options(jax.default_backend()),
+  )
   device_rows = jax.device_put({k: dict(v) for k, v in rows.items()})
   state = jax.jit(task.init)(key())
   if start is not None:

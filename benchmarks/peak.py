@@ -61,8 +61,7 @@ def training(size: str) -> Callable[[], float]:
   t, h, w = (int(n) for n in _GRID.value)
   batch = _BATCH.value
   work = our_step.Work(size, (t, h, w), batch, batch, _CHANNELS.value)
-  scan = jax.default_backend() != "cpu"
-  config = work.config(_DTYPE.value, scan, _REMAT.value)
+  config = work.config(_DTYPE.value, our_step.scanned(), _REMAT.value)
   step, wait = our_step.make(config, our_step.params(config.model), work.rows())
   return lambda: work.flops() / turns.repeat(step, wait, _SECONDS.value)
 

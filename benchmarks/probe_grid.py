@@ -62,8 +62,9 @@ def main(argv: list[str]) -> None:
     (np.asarray(study.latents), np.asarray(study.labels), frozen.NOISE_LEVEL),
   )
   hypers = study.plan.hypers
-  found = study.together().losses[:, 0, :, 0]  # of each step and pair
-  losses = theirs.fit(hypers).numpy()
+  with jax.default_matmul_precision("float32"), torch_step.exact():
+    found = study.together().losses[:, 0, :, 0]  # of each step and pair
+    losses = theirs.fit(hypers).numpy()
   turns.check("losses of ours and of PyTorch", found, losses, TOLERANCE)
   ways = {OURS: study.together, THEIRS: functools.partial(theirs.fit, hypers)}
   times = turns.take(turns.each_timed(ways), _ROUNDS.value)

@@ -4,7 +4,8 @@
 And how features are read of the network, for extraction.py.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,17 @@ def wait(result: Tensor) -> Tensor:
   if result.is_cuda:
     torch.cuda.synchronize()
   return result
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+  """Products in full float32, on a GPU, too; else they are in TF32 there."""
+  before = torch.get_float32_matmul_precision()
+  torch.set_float32_matmul_precision("highest")
+  try:
+    yield
+  finally:
+    torch.set_float32_matmul_precision(before)
 
 
 def mix(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
@@ -78,9 +90,8 @@ class Maker:
 
   def predict(self) -> dict[str, np.ndarray]:
     """The prediction of every group, in full float32 on a GPU, too."""
-    torch.set_float32_matmul_precision("highest")
     model, found = self._model(), {}
-    with torch.no_grad():
+    with torch.no_grad(), exact():
       for name, g in self._rows.items():
         noised = mix(g["alpha"], g["latents"], g["sigma"], g["eps"])
         found[name] = model(noised, g["noise_level"]).cpu().numpy()

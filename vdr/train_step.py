@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 
 from vdr.diffusion import objective as objectives
 from vdr.models import dit, flops, tokenizer
-from vdr.runtime import errors, optimizer
+from vdr.runtime import compilation, errors, optimizer
 from vdr.runtime import mesh as mesh_lib
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -143,6 +143,7 @@ def make_step(config: Config, mesh: Mesh, tokenizer_cfg: Config) -> Step:
       in_shardings=(places, same, rows, same),
       out_shardings=(places, same),
       donate_argnums=0,
+      compiler_options=compilation.step_options(mesh.devices.flat[0].platform),
     ),
     evaluate=jax.jit(
       evaluate,

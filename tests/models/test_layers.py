@@ -79,6 +79,23 @@ class TestNorms:
     y = layers.rms_norm(3 * array(5, 64), scale) / scale[None]
     np.testing.assert_allclose(jnp.mean(y**2, -1), 1, rtol=1e-4)
 
+  def test_the_gradient_of_rms_norm_is_that_of_the_formula(self):
+    x, scale = (3 * array(2, 5, 64)).at[0].multiply(1e-3), array(64)
+
+    def plain(x, scale):
+      y = x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
+      return y * scale[None, None]
+
+    compare_gradients(
+      lambda x: layers.rms_norm(x, scale), lambda x: plain(x, scale), x
+    )
+    weight = array(2, 5, 64)
+    found, expected = (
+      jax.grad(lambda s, fn=fn: jnp.sum(weight * fn(x, s)))(scale)
+      for fn in (layers.rms_norm, plain)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
   def test_they_compute_in_float32(self):
     # In bfloat16 the mean of many numbers near 256 is a power of two.
     x = (256 + array(4096)).astype(jnp.bfloat16)

@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+import jax
+import pytest
+
 from vdr.runtime import compilation
 
 PROGRAM = """
@@ -50,3 +53,14 @@ def test_machines_of_another_kind_have_their_own(monkeypatch):
   monkeypatch.setattr(compilation, "_processor", lambda: "another")
   assert compilation.folder() != here
   assert compilation.folder().parent == here.parent
+
+
+def test_only_gpus_have_options_and_xla_knows_them():
+  assert compilation.step_options("cpu") is None
+  assert compilation.step_options("tpu") is None
+  options = compilation.step_options("gpu")
+  # Every XLA has the options of all backends, and refuses what it doesn't know.
+  double = jax.jit(lambda x: 2 * x, compiler_options=options)
+  assert double(1.5) == 3
+  with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+    jax.jit(lambda x: x, compiler_options={"xla_no_such_option": 1})(1.5)

@@ -116,22 +116,28 @@ def _product_backward(num_in, kept, gradient):
   x, kernel = kept
   outs = tuple(range(num_in, kernel.ndim))
   to_x = ((tuple(range(1, gradient.ndim)), outs), ((), ()))
-  rows = (((0,), (0,)), ((), ()))
-  # A CPU turns the left operand of a sum over rows by itself, which costs up to
-  # a third of the product where that is the wider one.
-  if x.size <= gradient.size:
-    of_kernel = jax.lax.dot_general(x, gradient, rows)
-  else:
-    of_kernel = _as_written(jax.lax.dot_general(gradient, x, rows))
-    of_kernel = jnp.moveaxis(of_kernel, range(-num_in, 0), range(num_in))
+  of_kernel = jax.lax.platform_dependent(
+    x, gradient, cpu=_over_rows_on_cpu, default=_over_rows
+  )
   return jax.lax.dot_general(gradient, kernel, to_x), of_kernel
 
 
-def _as_written(x):
-  """A product whose operands XLA would turn together with what comes of it."""
-  return jax.lax.platform_dependent(
-    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
-  )
+def _over_rows(x, gradient):
+  """The sum over rows of `[n *ins]` times `[n *outs]`."""
+  return jax.lax.dot_general(x, gradient, (((0,), (0,)), ((), ())))
+
+
+def _over_rows_on_cpu(x, gradient):
+  """The same where the left operand of such a sum is turned in memory.
+
+  Where that is the wider one, turning it costs up to a third of the product.
+  """
+  if x.size <= gradient.size:
+    return _over_rows(x, gradient)
+  # XLA would turn the operands together with what comes of them.
+  y = jax.lax.optimization_barrier(_over_rows(gradient, x))
+  outs = gradient.ndim - 1
+  return jnp.moveaxis(y, range(outs), range(-outs, 0))
 
 
 _product.defvjp(_product_forward, _product_backward)
@@ -174,13 +180,38 @@ def _layer_norm_backward(kept, gradient):
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
+@jax.custom_vjp
 def rms_norm(
   x: Float[Array, "*b d"], scale: Float[Array, " d"]
 ) -> Float[Array, "*b d"]:
   """Root-mean-square norm with a learned scale, in float32."""
-  y = x.astype(jnp.float32)
-  y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
+  y, _ = _divided(x)
   return (y * lead(scale, y.ndim)).astype(x.dtype)
+
+
+def _divided(x):
+  y = x.astype(jnp.float32)
+  factor = jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-6)
+  return y * factor, factor
+
+
+# By hand, too: kept is x in its own type, where a loop over blocks would write
+# it twice in float32, for queries and for keys (a sixth of a step's memory).
+def _rms_norm_forward(x, scale):
+  return rms_norm(x, scale), (x, scale)
+
+
+def _rms_norm_backward(kept, gradient):
+  x, scale = kept
+  y, factor = _divided(x)
+  g = gradient.astype(jnp.float32)
+  of_scale = jnp.sum(g * y, axis=tuple(range(y.ndim - 1)))
+  g = g * lead(scale, y.ndim)
+  g = factor * (g - y * jnp.mean(g * y, axis=-1, keepdims=True))
+  return g.astype(x.dtype), of_scale.astype(scale.dtype)
+
+
+rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
 
 
 def modulate(

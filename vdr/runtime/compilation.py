@@ -1,4 +1,4 @@
-"""What XLA compiled once is read from disk the next time."""
+"""How XLA compiles: what it did once is read from disk, and options."""
 
 import hashlib
 import os
@@ -6,6 +6,16 @@ import pathlib
 import platform
 
 FOLDER = pathlib.Path("~/.cache/vdr/compilation")
+# For the step of training; docs/performance.md has what each brought.
+_STEP_OPTIONS = {
+  "gpu": {
+    # Products of clips and of images with the same kernel would be made one,
+    # whose operands are copied together, with channels no longer side by side.
+    "xla_gpu_dot_merger_threshold_mb": 0,
+    # cuBLAS is as fast, and there is nothing to try out for half a minute.
+    "xla_gpu_enable_triton_gemm": False,
+  }
+}
 MIN_COMPILE_S = "0.5"  # what compiles faster than this is not worth a file
 
 
@@ -21,6 +31,11 @@ def use_cache() -> None:
   os.environ.setdefault(
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", MIN_COMPILE_S
   )
+
+
+def step_options(platform: str) -> dict[str, int | bool] | None:
+  """Options for `jax.jit` of a training step on devices of that platform."""
+  return _STEP_OPTIONS.get(platform)
 
 
 def folder() -> pathlib.Path:
