@@ -21,7 +21,9 @@ from benchmarks import our_step, turns
 from vdr.models import sizes
 
 _SIZES = flags.DEFINE_list("sizes", "walt_284m,walt_1p9b_blocks", "To train.")
-_BATCH = flags.DEFINE_integer("batch", 16, "Clips, and images, of a step.")
+_BATCH = flags.DEFINE_integer(
+  "batch", 0, "Clips, and images, of a step; 0: as many as suit the size."
+)
 _GRID = flags.DEFINE_list("grid", "5,16,16", "Latent frames, rows, columns.")
 _CHANNELS = flags.DEFINE_integer("channels", 8, "Of a latent.")
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "Of the computation.")
@@ -33,6 +35,7 @@ _SECONDS = flags.DEFINE_float("seconds", 1.0, "Time of a turn, about.")
 BLOCKS = "walt_1p9b_blocks"
 NUM_BLOCKS = 4
 CHAIN = 8  # products of a call
+BATCHES = {"walt_284m": 32, BLOCKS: 16}  # 50 and 17 GB
 # Shares aimed at on GPUs.
 TARGETS = {"walt_284m": 0.5, BLOCKS: 0.6}
 
@@ -59,7 +62,7 @@ def products(side: int, dtype: str) -> Callable[[], float]:
 def training(size: str) -> Callable[[], float]:
   """FLOP/s of the model in a training step, in a turn."""
   t, h, w = (int(n) for n in _GRID.value)
-  batch = _BATCH.value
+  batch = _BATCH.value or BATCHES.get(size, 16)
   work = our_step.Work(size, (t, h, w), batch, batch, _CHANNELS.value)
   config = work.config(_DTYPE.value, our_step.scanned(), _REMAT.value)
   step, wait = our_step.make(config, our_step.params(config.model), work.rows())

@@ -7,7 +7,7 @@ Hardware: two cores of a CPU for the first three variants.
 Start it again to go on where it stopped. With --config.dry_run=true it says
 what would run, how long and how large. Variants:
 
-* `debug` (everything tiny; under 3 minutes), `local` (32 × 32; under 15 minutes
+* `debug` (everything tiny; under 3 minutes), `local` (32 × 32; 15 to 30 minutes
   on 2 cores), `cpu_long` (64 × 64, two seeds of pretraining; not yet run);
 * `gpu` (128 × 128, `small` and `base`; one GPU, a few hours; not yet measured);
 * `paper` (walt_284m and walt_1p9b; a cluster, with config.runner; its data by
@@ -185,6 +185,7 @@ VARIANTS = {
     **simulated(128),
     **clips(65536, 8192, 1024, 2048),
     "study.title": "gpu",
+    "model.scan": False,  # an eighth less time on a GPU (docs/performance.md)
     "study.sizes": ("small", "base"),
     "study.budgets_percent": (5, 20, 50),
     "train.amount": 50_000.0,
