@@ -116,28 +116,22 @@ def _product_backward(num_in, kept, gradient):
   x, kernel = kept
   outs = tuple(range(num_in, kernel.ndim))
   to_x = ((tuple(range(1, gradient.ndim)), outs), ((), ()))
-  of_kernel = jax.lax.platform_dependent(
-    x, gradient, cpu=_over_rows_on_cpu, default=_over_rows
-  )
+  rows = (((0,), (0,)), ((), ()))
+  # A CPU turns the left operand of a sum over rows by itself, which costs up to
+  # a third of the product where that is the wider one.
+  if x.size <= gradient.size:
+    of_kernel = jax.lax.dot_general(x, gradient, rows)
+  else:
+    of_kernel = _as_written(jax.lax.dot_general(gradient, x, rows))
+    of_kernel = jnp.moveaxis(of_kernel, range(-num_in, 0), range(num_in))
   return jax.lax.dot_general(gradient, kernel, to_x), of_kernel
 
 
-def _over_rows(x, gradient):
-  """The sum over rows of `[n *ins]` times `[n *outs]`."""
-  return jax.lax.dot_general(x, gradient, (((0,), (0,)), ((), ())))
-
-
-def _over_rows_on_cpu(x, gradient):
-  """The same where the left operand of such a sum is turned in memory.
-
-  Where that is the wider one, turning it costs up to a third of the product.
-  """
-  if x.size <= gradient.size:
-    return _over_rows(x, gradient)
-  # XLA would turn the operands together with what comes of them.
-  y = jax.lax.optimization_barrier(_over_rows(gradient, x))
-  outs = gradient.ndim - 1
-  return jnp.moveaxis(y, range(outs), range(-outs, 0))
+def _as_written(x):
+  """A product whose operands XLA would turn together with what comes of it."""
+  return jax.lax.platform_dependent(
+    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+  )
 
 
 _product.defvjp(_product_forward, _product_backward)
