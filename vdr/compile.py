@@ -24,7 +24,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from vdr import compiled, programs
-from vdr.runtime import chips, errors, hlo, products, roofline, versions
+from vdr.runtime import chips, errors, hlo, moved, products, roofline, versions
 from vdr.runtime import mesh as mesh_lib
 from vdr.runtime import workdir as workdirs
 
@@ -183,11 +183,11 @@ def _moves(
 ) -> dict[str, Any]:
   """What the program moves, and how long a call takes by that."""
   times, sent, counts, is_async = None, {}, {}, 0.0
-  traffic, computed = hlo.Traffic(0.0, 0.0), 0.0
+  traffic, computed = moved.Traffic(0.0, 0.0), 0.0
   if text:
     module = hlo.parse(text)
-    traffic, computed = hlo.traffic(module), products.flops(module)
-    for one in hlo.collectives(module, program.chips):
+    traffic, computed = moved.traffic(module), products.flops(module)
+    for one in moved.collectives(module, program.chips):
       sent[one.kind] = sent.get(one.kind, 0.0) + one.sent
       counts[one.kind] = counts.get(one.kind, 0) + one.times
       is_async += one.sent * one.is_async
