@@ -170,7 +170,7 @@ def compare(
 ) -> list[turns.Comparison]:
   """Our step as the configs have it on this kind of device."""
   on_cpu = jax.default_backend() == "cpu"
-  ours = OURS[0] if our_step.scanned() else OURS[1]
+  ours = OURS[0] if our_step.scanned() and OURS[0] in seconds else OURS[1]
   found = []
   for name in (REFERENCE, COMPILED):
     if name not in seconds:

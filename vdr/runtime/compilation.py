@@ -6,6 +6,8 @@ import pathlib
 import platform
 
 FOLDER = pathlib.Path("~/.cache/vdr/compilation")
+MIN_COMPILE_S = "0.5"  # what compiles faster than this is not worth a file
+
 # For the step of training; docs/performance.md has what each brought.
 _STEP_OPTIONS = {
   "gpu": {
@@ -16,7 +18,6 @@ _STEP_OPTIONS = {
     "xla_gpu_enable_triton_gemm": False,
   }
 }
-MIN_COMPILE_S = "0.5"  # what compiles faster than this is not worth a file
 
 
 def use_cache() -> None:

@@ -141,7 +141,7 @@ def _turns(module: Module, loop: Instruction) -> int:
   (name,) = loop.called("condition")
   condition = module.computations[name]
   bounds = [b for b in map(_integer, condition.values()) if b is not None]
-  return max(1, math.ceil(max([1, *bounds]) / _step(module, loop, condition)))
+  return math.ceil(max([1, *bounds]) / _step(module, loop, condition))
 
 
 def _step(
