@@ -13,4 +13,5 @@ echo "== shell";        shellcheck -x launch/*.sh launch/slurm.sbatch .ci/run
 echo "== types";        basedpyright --warnings
 echo "== tests"
 # Two processes, as on the smallest machine that CI has; -n 0 runs in this one.
-exec python -m pytest -n 2 "$@"
+# A file's tests stay in one process, which sets up once what they share.
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

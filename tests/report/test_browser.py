@@ -146,11 +146,17 @@ def test_without_scripts_pictures_stand_in(browser, whole):
   opened.context.close()
 
 
-def test_the_page_is_there_in_two_seconds(browser, whole):
-  times = []
-  for _ in range(3):
-    opened = Opened(browser, whole.out)
-    found = opened.metrics.send("Performance.getMetrics")["metrics"]
-    times += [m["value"] for m in found if m["name"] == "TaskDuration"]
-    opened.context.close()
-  assert 0 < min(times) < 2
+def test_only_figures_that_come_near_are_drawn(browser, whole):
+  opened = Opened(browser, whole.out)
+  tops = "() => elements.map((e) => e.getBoundingClientRect().top)"
+  names = "() => [...drawn].map((e) => e.dataset.figure)"
+  opened.page.wait_for_function("() => drawn.size > 0")
+  first, last = opened.page.evaluate(tops)[:: len(whole.numbers["figures"]) - 1]
+  assert first < 900 + 500 < last
+  at_first = opened.page.evaluate(names)
+  assert 0 < len(at_first) < len(whole.numbers["figures"]) / 2
+  opened.page.evaluate("() => elements.at(-1).scrollIntoView()")
+  opened.page.wait_for_function("() => drawn.has(elements.at(-1))")
+  assert set(at_first) < set(opened.page.evaluate(names))
+  assert opened.wrong == []
+  opened.context.close()

@@ -74,3 +74,23 @@ def test_what_runs_elsewhere_is_told_by_its_log(config, tmp_path, capsys):
   assert "study: 1 of 4 cells" in out and " left\n" in out
   assert "  b: training: 3 of 9 steps (33%), 0:10 left\n" in out
   assert "  c:" not in out
+
+
+@pytest.mark.parametrize(
+  "line, left",
+  [
+    ("training: 5 of 10 steps (50%)", 100.0 * 15 / 5),
+    ("training: 9 of 10 steps (90%)", 100.0 * 11 / 9),
+    ("compiling", 20.0),  # nothing is done: what the estimate says
+  ],
+)
+def test_time_left_is_of_this_start_and_counts_what_runs(
+  config, tmp_path, line, left
+):
+  cells = fakes.diamond()
+  for cell in cells[:2]:  # by an earlier start: no pace of this one
+    cell.run(tmp_path)
+  told = book.Book(tmp_path, config, cells)
+  assert told._left(100.0, {"c": line}) == pytest.approx(left)
+  cells[2].run(tmp_path)
+  assert told._left(100.0, {}) == pytest.approx(100.0)

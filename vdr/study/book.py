@@ -7,7 +7,7 @@ import pathlib
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vdr.runtime import progress, versions
@@ -29,13 +29,13 @@ class Book:
     self._start = self._shown = time.perf_counter()
     self._before = _earlier(study)
     self._finished = self._count()
+    self._work = self._rest({})
 
   def __enter__(self) -> "Book":
-    left = [c for c in self._cells if not c.is_finished(self._study)]
-    seconds = sum(estimates.seconds(cell) for cell in left)
+    count = len(self._cells)
     print(
-      f"study: {len(left)} of {len(self._cells)} cells to run, about"
-      f" {progress.duration(seconds)} on one core at a time"
+      f"study: {count - self._finished} of {count} cells to run, about"
+      f" {progress.duration(self._work)} on one core at a time"
     )
     self._write()
     return self
@@ -59,30 +59,34 @@ class Book:
     if now - self._shown < self._config.runner.progress_s:
       return
     self._shown = now
-    running = []
+    elapsed = now - self._start
+    running = {}
     for cell in self._cells:
-      if cell.is_finished(self._study):
-        continue
-      line = last_progress(cell.log(self._study), now - self._start)
-      if line:
-        running.append(f"  {cell.name}: {line}")
-    elapsed = progress.duration(now - self._start)
-    left = progress.duration(self._left(now - self._start))
+      if not cell.is_finished(self._study):
+        line = last_progress(cell.log(self._study), elapsed)
+        if line:
+          running[cell.name] = line
     print(
-      f"study: {finished} of {len(self._cells)} cells, {elapsed}, about {left}"
-      " left"
+      f"study: {finished} of {len(self._cells)} cells,"
+      f" {progress.duration(elapsed)}, about"
+      f" {progress.duration(self._left(elapsed, running))} left"
     )
-    print("\n".join(running), flush=True)
+    lines = (f"  {name}: {line}" for name, line in running.items())
+    print("\n".join(lines), flush=True)
 
-  def _left(self, elapsed: float) -> float:
-    """Seconds that the rest takes at the pace so far."""
-    todo = sum(
-      estimates.seconds(c)
-      for c in self._cells
-      if not c.is_finished(self._study)
+  def _left(self, elapsed: float, running: Mapping[str, str]) -> float:
+    """Seconds that the rest takes at the pace since this start."""
+    rest = self._rest(running)
+    done = self._work - rest
+    return elapsed * rest / done if done > 0 else rest
+
+  def _rest(self, running: Mapping[str, str]) -> float:
+    """Estimated seconds of what is not done, cells that run in part."""
+    return sum(
+      estimates.seconds(cell) * (1 - share(running.get(cell.name, "")))
+      for cell in self._cells
+      if not cell.is_finished(self._study)
     )
-    total = sum(map(estimates.seconds, self._cells))
-    return elapsed * todo / max(total - todo, 1e-9) if todo < total else todo
 
   def _count(self) -> int:
     return sum(cell.is_finished(self._study) for cell in self._cells)
@@ -187,3 +191,9 @@ def last_progress(log: pathlib.Path, within_s: float) -> str:
   lines = [line.strip() for line in text.splitlines() if line.strip()]
   told = [line for line in lines if re.search(r"\d+ of \d|\d%", line)]
   return (told or lines or [""])[-1]
+
+
+def share(line: str) -> float:
+  """How much of its work a line of progress says is done; 0 if it does not."""
+  found = re.search(r"(\d+)%", line)
+  return min(int(found[1]) / 100, 1.0) if found else 0.0
