@@ -56,8 +56,6 @@ def execute(texts, folder):
     | {
       "VDR_NOTEBOOK_DEBUG": "1",
       "MPLBACKEND": "agg",
-      # Nearly all the time is that of compiling.
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
       "PYTHONPATH": str(ROOT),
     },
   )
