@@ -40,9 +40,6 @@ class Opened:
     self.page.on("console", lambda told: self.wrong.append(told.text))
     self.page.on("request", self._requested)
     self.address = f"file://{out}/index.html"
-    # Counts what the processor does, however busy the machine is.
-    self.metrics = self.context.new_cdp_session(self.page)
-    self.metrics.send("Performance.enable", {"timeDomain": "threadTicks"})
     self.page.goto(self.address)
 
   def _requested(self, request):
