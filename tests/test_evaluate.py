@@ -1,11 +1,13 @@
 """From a checkpoint to result files."""
 
+import re
+
 import pytest
 
 from configs import evaluate as evaluate_config
 from tests import training
 from vdr import evaluate, results, train
-from vdr.runtime import errors
+from vdr.runtime import errors, progress
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,22 @@ def config(run, /, **fields):
 
 
 @pytest.fixture(scope="module")
-def evaluated(checkpoint, tmp_path_factory):
-  path = tmp_path_factory.mktemp("evaluated") / "run"
-  evaluate.run(config(checkpoint), path)
+def labels():
+  """Of all bars that the evaluation shows."""
+  return []
+
+
+@pytest.fixture(scope="module")
+def evaluated(checkpoint, labels, tmp_path_factory):
+  path, bar = tmp_path_factory.mktemp("evaluated") / "run", progress.bar
+
+  def recorded(total, **options):
+    labels.append(options["label"])
+    return bar(total, **options)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(progress, "bar", recorded)
+    evaluate.run(config(checkpoint), path)
   return path
 
 
@@ -72,6 +87,13 @@ def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
   evaluate.run(config(checkpoint), evaluated)
   assert (evaluated / "pose" / results.NAME).stat().st_mtime_ns == before
   assert "pose: r_squared" in capsys.readouterr().out
+
+
+def test_bars_say_which_part_of_the_whole_they_are(evaluated, labels):
+  found = [re.match(r"\[(\d+)-(\d+)%\] ", label) for label in labels]
+  parts = list(dict.fromkeys(tuple(map(int, part.groups())) for part in found))
+  # Two places and one control, each read and then probed in two tasks.
+  assert parts == [(0, 22), (22, 44), (44, 67), (67, 78), (78, 89), (89, 100)]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vdr import tasks as tasks_lib
 from vdr.data import source as source_lib
 from vdr.metrics import statistics
 from vdr.probes import make
-from vdr.runtime import errors, hosts, plain_configs, versions
+from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
 from vdr.tasks import Task, task
 
@@ -53,14 +53,14 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   _check_clips(config, model)
   tasks = _tasks(config)
   backbone = features.build(cfg.backbone, model)
-  backbone.resolve(_spec(cfg, backbone))
+  spec = backbone.resolve(_spec(cfg, backbone))
   path = pathlib.Path(workdir).expanduser()
   found = hosts.first_does(lambda: _prepare(config, path, tasks))
   missing = hosts.gather(found)[0] or set()
-  for is_image in (True, False):
-    group = [t for t in tasks if t.is_image == is_image and t.name in missing]
-    if group:
-      _Evaluation(config, path, model, group).run(controls)
+  groups = _groups([one for one in tasks if one.name in missing], controls)
+  parts = progress.Parts(sum(_units(spec, *group) for group in groups))
+  for group, beside in groups:
+    _Evaluation(config, path, model, group, parts).run(beside)
   if hosts.is_first():
     for one in tasks:
       print(_line(results.read(path / one.name)))
@@ -121,6 +121,32 @@ def _spec(cfg: Config, backbone: features.Backbone) -> features.FeatureSpec:
   )
 
 
+def _groups(
+  tasks: list[Task], controls: list[controls_lib.Control]
+) -> list[tuple[list[Task], list[controls_lib.Control]]]:
+  """Tasks that look at the same, images or clips, with their controls."""
+  groups = []
+  for is_image in (True, False):
+    group = [one for one in tasks if one.is_image == is_image]
+    beside = [one for one in controls if not (is_image and one.is_for_clips)]
+    if group:
+      groups.append((group, beside))
+  return groups
+
+
+def _units(
+  spec: features.FeatureSpec,
+  tasks: list[Task],
+  controls: list[controls_lib.Control],
+) -> int:
+  """Of work, for progress: reading a place is one, each task there another."""
+  return (_num_places(spec) + len(controls)) * (1 + len(tasks))
+
+
+def _num_places(spec: features.FeatureSpec) -> int:
+  return len(spec.layers) * len(spec.noise_levels)
+
+
 class _Evaluation:
   """Tasks that look at the same clips, or at the same images of them."""
 
@@ -130,8 +156,10 @@ class _Evaluation:
     path: pathlib.Path,
     model: trained.Trained,
     tasks: list[Task],
+    parts: progress.Parts,
   ):
     self._config, self._path, self._model = config, path, model
+    self._parts = parts
     self._splits = splits.Splits(config, tasks)
     self._tasks = {one.name: one for one in tasks}
     (self._clips,) = config.data.sources.values()
@@ -142,11 +170,10 @@ class _Evaluation:
     cfg = self._config.evaluate
     backbone = features.build(cfg.backbone, self._model)
     spec = backbone.resolve(_spec(cfg, backbone))
-    found = self._probe(backbone, spec, "clip", cfg.backbone)
+    units = _num_places(spec)
+    found = self._probe(backbone, spec, "clip", cfg.backbone, units=units)
     beside: dict[str, dict[str, _Found]] = {name: {} for name in self._tasks}
     for control in controls:
-      if self._splits.is_image and control.is_for_clips:
-        continue
       for name, one in self._control(control, spec, found).items():
         beside[name][control.name] = one
     for name, one in self._tasks.items():
@@ -191,11 +218,21 @@ class _Evaluation:
     view: str,
     label: str,
     places: Mapping[str, tuple] | None = None,
+    units: int = 1,
   ) -> dict[str, _Found]:
-    """All tasks on one backbone; each at its place, or at all there are."""
+    """All tasks on one backbone; each at its place, or at all there are.
+
+    `units` of work are to be shown for reading features and for each task.
+    """
     clips = self._clips
     extraction = probing.extract(
-      self._splits, backbone, spec, view, self._plan, clips.num_frames, label
+      self._splits,
+      backbone,
+      spec,
+      view,
+      self._plan,
+      clips.num_frames,
+      self._parts.label(label, units),
     )
     shape = task.Shape(
       1 if self._splits.is_image else clips.num_frames,
@@ -218,7 +255,7 @@ class _Evaluation:
         self._plan,
         splits.valid_targets(one, train),
         probing.mine(extraction, only, turn),
-        label=f"{name}, {label}",
+        label=self._parts.label(f"{name}, {label}", units),
         shown=0 if places else self._config.evaluate.num_shown,
       )
       turn += len(only)

@@ -37,7 +37,7 @@ class Clips(NamedTuple):
 
 
 def read(
-  config: Config, split: str, num_clips: int
+  config: Config, split: str, num_clips: int, label: str = "reading"
 ) -> tuple[Clips, dict[str, tuple[str, ...]]]:
   """Clips of a split with what is asked about them, and names of classes.
 
@@ -45,6 +45,7 @@ def read(
     config: the whole config.
     split: of the source.
     num_clips: at the most; 0: all of them.
+    label: what the progress bar is called, before the split.
 
   Raises:
     UserError: there are none, or they lack what is asked.
@@ -65,7 +66,7 @@ def read(
     (opened,) = batches.sources.values()
     names = opened.class_names
     parts, total = [], min(num_clips or batches.num_clips, batches.num_clips)
-    with progress.bar(total, unit="clip", label=f"reading {split}") as bar:
+    with progress.bar(total, unit="clip", label=f"{label} {split}") as bar:
       for batch in batches:
         _refuse_missing(batch, names, labels, dense)
         parts.append(_clips_of(batch, labels, total - bar.done))

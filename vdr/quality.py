@@ -80,7 +80,12 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     return
   measured = _Measured(config, networks)
   real, more = _real(config, measured)
-  made = measured.of(_samples(config, model, shape), cfg.num, "drawing")
+  made = measured.of(
+    _samples(config, model, shape),
+    cfg.num,
+    "drawing",
+    weight=config.sampler.num_steps,
+  )
   scores = distances(real.features, more.features, made.features, config.seed)
   result = {
     "schema_version": 1,
@@ -149,9 +154,14 @@ class _Measured:
 
   def __init__(self, config: Config, networks: dict[str, judges.Network]):
     self._cfg, self._networks = config.generation, networks
+    # Real clips twice, and those that are drawn in many steps.
+    self._parts = progress.Parts(2 + config.sampler.num_steps)
 
-  def of(self, batches: Iterable[Clips], num: int, label: str) -> Drawn:
+  def of(
+    self, batches: Iterable[Clips], num: int, label: str, weight: int = 1
+  ) -> Drawn:
     """The features of `num` clips, all that there are, in their order."""
+    label = self._parts.label(label, weight)
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in self._networks}
     first: list[np.ndarray] = []
     quiet = not hosts.is_first()

@@ -57,9 +57,14 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     return
   cfg, start = config.judge, time.perf_counter()
   (source,) = config.data.sources.values()
-  clips, names = judge_clips.read(config, cfg.split, cfg.num_clips)
-  params = train(config, clips, names, path)
-  held_out, _ = judge_clips.read(config, cfg.test_split, cfg.test_clips)
+  parts = progress.Parts(100)  # training takes nearly all
+  clips, names = judge_clips.read(
+    config, cfg.split, cfg.num_clips, parts.label("reading", 2)
+  )
+  params = train(config, clips, names, path, parts.label("judge", 96))
+  held_out, _ = judge_clips.read(
+    config, cfg.test_split, cfg.test_clips, parts.label("reading", 2)
+  )
   scores = measure(config, params, held_out)
   about = {
     "num_frames": source.num_frames,
@@ -141,6 +146,7 @@ def train(
   clips: judge_clips.Clips,
   names: dict[str, tuple[str, ...]],
   path: pathlib.Path,
+  label: str,
 ) -> Params:
   """The averaged parameters after all steps, with features' statistics."""
   cfg, key = config.judge, jax.random.key(config.seed)
@@ -157,7 +163,7 @@ def train(
   step, data = make_step(config), jax.tree.map(jnp.asarray, clips)
   logger = logs.Logger(path, config.log)
   key = jax.random.fold_in(key, STEPS)
-  with progress.bar(cfg.num_steps, label="judge") as bar:
+  with progress.bar(cfg.num_steps, label=label) as bar:
     for rows in _order(config, len(clips.video)):
       state, means = step(state, data, rows, key)
       done = bar.done + 1

@@ -129,3 +129,35 @@ def test_a_note_stands_behind_what_is_shown(clock):
 def test_a_quiet_bar_takes_notes_too():
   with progress.bar(4, quiet=True) as bar:
     bar.note("loss 0.5")
+
+
+def test_parts_say_where_they_are_in_the_whole():
+  parts = progress.Parts(8)
+  labels = [parts.label("read", 2), parts.label("fit"), parts.label("fit", 5)]
+  assert labels == ["[0-25%] read", "[25-38%] fit", "[38-100%] fit"]
+
+
+@pytest.mark.parametrize(
+  "line, share",
+  [
+    ("training: 5 of 10 steps (50%), 1.0 steps/s", 0.5),
+    ("[20-60%] pose: 5 of 10 steps (50%), loss 0.1", 0.4),
+    ("[20-60%] pose: 10 of 10 steps (100%), 0:03", 0.6),
+    ("[20-60%] pose: 7 clips, 1.0 clips/s, 0:07", 0.2),
+    ("7 of 7 clips (100%), 1.0 clips/s, 0:07", 1.0),
+    ("8 of 7 clips (114%), 1.0 clips/s, 0:07", 1.0),
+    ("compiling", 0.0),
+    ("", 0.0),
+  ],
+)
+def test_a_line_says_how_much_of_the_whole_is_done(line, share):
+  assert progress.share(line) == pytest.approx(share)
+
+
+def test_the_share_of_a_bar_is_that_of_its_part(clock):
+  log, parts = io.StringIO(), progress.Parts(4)
+  for weight in (1, 3):
+    with progress.bar(5, label=parts.label("fit", weight), file=log) as bar:
+      bar.advance(5)
+  shares = [progress.share(line) for line in log.getvalue().splitlines()]
+  assert shares == [0.25, 1.0]

@@ -81,6 +81,7 @@ def test_what_runs_elsewhere_is_told_by_its_log(config, tmp_path, capsys):
   [
     ("training: 5 of 10 steps (50%)", 100.0 * 15 / 5),
     ("training: 9 of 10 steps (90%)", 100.0 * 11 / 9),
+    ("[40-60%] pose: 9 of 9 steps (100%)", 100.0 * 14 / 6),
     ("compiling", 20.0),  # nothing is done: what the estimate says
   ],
 )

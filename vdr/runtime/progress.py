@@ -11,6 +11,7 @@ a resumed run shows its true rate.
 """
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,39 @@ class Bar:
 
   def note(self, text: str) -> None:
     """Sets what is shown behind the bar from now on, a loss for example."""
+
+
+class Parts:
+  """Says which part of the whole work each of several bars is.
+
+      parts = Parts(5)
+      parts.label("reading", 2)  # "[0-40%] reading"
+      parts.label("fitting", 3)  # "[40-100%] fitting"
+
+  Args:
+    total: of the weights of all parts, which say how long they take.
+  """
+
+  def __init__(self, total: int):
+    self._total, self._begun = total, 0
+
+  def label(self, text: str, weight: int = 1) -> str:
+    """The label of the next part's bar."""
+    low, self._begun = self._begun, self._begun + weight
+    low, high = (round(100 * x / self._total) for x in (low, self._begun))
+    return f"[{low}-{high}%] {text}"
+
+
+def share(line: str) -> float:
+  """How much of the whole work the line of a bar says is done: 0 to 1.
+
+  A line that does not say it counts as none.
+  """
+  part = re.match(r"\[(\d+)-(\d+)%\]", line)
+  low, high = (int(x) / 100 for x in part.groups()) if part else (0.0, 1.0)
+  found = re.search(r"\((\d+)%\)", line)
+  done = min(int(found[1]) / 100, 1.0) if found else 0.0
+  return low + (high - low) * done
 
 
 @contextlib.contextmanager

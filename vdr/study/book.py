@@ -83,7 +83,7 @@ class Book:
   def _rest(self, running: Mapping[str, str]) -> float:
     """Estimated seconds of what is not done, cells that run in part."""
     return sum(
-      estimates.seconds(cell) * (1 - share(running.get(cell.name, "")))
+      estimates.seconds(cell) * (1 - progress.share(running.get(cell.name, "")))
       for cell in self._cells
       if not cell.is_finished(self._study)
     )
@@ -191,9 +191,3 @@ def last_progress(log: pathlib.Path, within_s: float) -> str:
   lines = [line.strip() for line in text.splitlines() if line.strip()]
   told = [line for line in lines if re.search(r"\d+ of \d|\d%", line)]
   return (told or lines or [""])[-1]
-
-
-def share(line: str) -> float:
-  """How much of its work a line of progress says is done; 0 if it does not."""
-  found = re.search(r"(\d+)%", line)
-  return min(int(found[1]) / 100, 1.0) if found else 0.0
