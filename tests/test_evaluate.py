@@ -5,16 +5,15 @@ import re
 import pytest
 
 from configs import evaluate as evaluate_config
-from tests import training
-from vdr import evaluate, results, train
+from tests.features import models
+from vdr import evaluate, results
 from vdr.runtime import errors, progress
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
   path = tmp_path_factory.mktemp("trained") / "run"
-  cfg = training.config(train__amount=1.0, train__validate_every_steps=0)
-  train.run(cfg, path)
+  models.save(path, models.trained_model())
   return path
 
 

@@ -122,6 +122,7 @@ def test_a_finished_work_directory_is_left_alone(trained, capsys):
   assert (path / judge.FILE_NAME).stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_begins_again_and_comes_to_the_same(tmp_path, monkeypatch):
   cfg = config(judge__num_clips=16)
   train_judge.run(cfg, tmp_path / "whole")

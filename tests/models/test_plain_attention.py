@@ -55,6 +55,12 @@ def test_gradients_are_those_that_jax_derives(step, with_bias, with_mask):
   check((3, 6, 5, 2, 8), step, with_bias, with_mask)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 7, 1, 3, 5)])
+def test_so_they_are_where_there_is_one_of_a_kind(shape):
+  check(shape, 1, with_bias=True, with_mask=True)
+
+
+@pytest.mark.slow  # a program for each example
 @settings(max_examples=15, deadline=None)
 @given(
   st.tuples(*[st.integers(1, size) for size in (3, 7, 7, 3, 5)]),

@@ -25,12 +25,12 @@ def made(variant="local", **fields):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_inputs_come_before_what_needs_them(variant):
-  seen = set()
-  for cell in plan.make(config(variant)):
+  seen, cells = set(), plan.make(config(variant))
+  for cell in cells:
     assert cell.name not in seen
     assert {one.name for one in cell.inputs} <= seen
     seen.add(cell.name)
-  roles = {cell.about["role"] for cell in plan.make(config(variant))}
+  roles = {cell.about["role"] for cell in cells}
   assert {"data", "tokenizer", "train", "main", "budget"} <= roles
 
 
