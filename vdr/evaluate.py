@@ -256,7 +256,7 @@ class _Evaluation:
         splits.valid_targets(one, train),
         probing.mine(extraction, only, turn),
         label=self._parts.label(f"{name}, {label}", units),
-        shown=0 if places else self._config.evaluate.num_shown,
+        shown=0 if places else self._num_shown(),
       )
       turn += len(only)
     parts = hosts.gather(fits)
@@ -268,6 +268,9 @@ class _Evaluation:
       )
       for name, one in self._tasks.items()
     }
+
+  def _num_shown(self) -> int:
+    return min(self._config.evaluate.num_shown, self._splits.count("test"))
 
   def _write(self, one: Task, found: _Found, beside: dict[str, _Found]) -> None:
     """The result of one task, once everything about it is known."""
@@ -323,7 +326,7 @@ class _Evaluation:
     }
     folder = self._path / one.name
     if probed.drawn is not None:
-      video = self._splits.first_clips(self._config.evaluate.num_shown)
+      video = self._splits.first_clips(self._num_shown())
       predictions.write(folder / PICTURES, one, video, *probed.drawn)
     results.write(folder, result, clips)
 

@@ -105,7 +105,9 @@ class Splits:
         self.num_clips[split] = min(batches.num_clips, most or 2**62)
     return self.num_clips[split]
 
-  def _loader(self, split: str, fields: Collection[str]) -> loader.Loader:
+  def _loader(
+    self, split: str, fields: Collection[str], max_clips: int | None = None
+  ) -> loader.Loader:
     config = self._config
     cfg = config.data.copy_and_resolve_references()
     # The loader shares out the rows of a batch: one for each host's batch.
@@ -121,6 +123,7 @@ class Splits:
       num_workers=config.runtime.num_workers,
       process_index=jax.process_index(),
       process_count=jax.process_count(),
+      max_clips=max_clips,
     )
 
   def _read(
@@ -129,14 +132,10 @@ class Splits:
     """This host's batches, and where in the split they start."""
     limit = self.count(split)
     index, count = jax.process_index(), jax.process_count()
-    with self._loader(split, fields) as batches:
+    with self._loader(split, fields, limit) as batches:
       for number, batch in enumerate(batches):
         size = len(batch["clip_valid"])
-        start = (number * count + index) * size
-        batch["clip_valid"] &= start + np.arange(size) < limit
-        yield start, batch
-        if (number + 1) * count * size >= limit:
-          break
+        yield (number * count + index) * size, batch
 
   def _targets(self, batch: Arrays) -> Arrays:
     found = {"clip_valid": batch["clip_valid"]}

@@ -84,7 +84,14 @@ def config(weights=None, **overrides):
 
 
 def make(
-  sources, weights=None, seed=3, workers=0, host=(0, 1), path=None, **kw
+  sources,
+  weights=None,
+  seed=3,
+  workers=0,
+  host=(0, 1),
+  path=None,
+  max_clips=None,
+  **kw,
 ):
   if not isinstance(sources, dict):
     sources = {"main": sources}
@@ -95,6 +102,7 @@ def make(
     num_workers=workers,
     process_index=host[0],
     process_count=host[1],
+    max_clips=max_clips,
     sources=sources,
     failures_path=path,
   )

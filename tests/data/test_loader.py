@@ -148,6 +148,32 @@ def test_finite_epochs_give_each_clip_as_often_and_hosts_equally_many_batches(
   assert sorted(seen) == sorted(list(range(n)) * epochs)
 
 
+@pytest.mark.parametrize("num_epochs", (-1, 1))
+@pytest.mark.parametrize("shuffle", (False, True))
+def test_of_few_clips_no_more_are_read(num_epochs, shuffle):
+  class Counted(fakes.Fake):
+    reads = 0
+
+    def read(self, index, rng):
+      self.reads += 1
+      return super().read(index, rng)
+
+  kw = dict(num_epochs=num_epochs, shuffle=shuffle)
+  whole = fakes.indices(fakes.take(fakes.make(fakes.Fake(100), **kw), 3))
+  source = Counted(100)
+  batches = fakes.make(source, max_clips=10, **kw)
+  before = source.reads  # of one clip, for the shapes
+  found = fakes.indices(list(batches))
+  assert batches.num_batches == 3
+  assert found.tolist() == [*whole[:10], -1, -1]
+  assert source.reads == before + 10
+
+
+def test_more_clips_than_there_are_can_not_be_read():
+  batches = fakes.make(fakes.Fake(6), max_clips=9, num_epochs=1)
+  assert sorted(fakes.indices(list(batches))) == [-1, -1, *range(6)]
+
+
 def test_evaluation_reads_a_mixture_once_in_order():
   batches = list(
     fakes.make(fakes.mixture(), shuffle=False, num_epochs=1, batch_size=6)

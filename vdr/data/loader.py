@@ -64,6 +64,7 @@ class Loader(Iterator[Batch]):
     num_workers: int,
     process_index: int = 0,
     process_count: int = 1,
+    max_clips: int | None = None,
     sources: Mapping[str, source_lib.Source] | None = None,
     failures_path: str | os.PathLike | None = None,
   ):
@@ -76,6 +77,8 @@ class Loader(Iterator[Batch]):
         and tests); -1: one process for each usable core.
       process_index: which host this is.
       process_count: how many hosts share each batch.
+      max_clips: end after so many, of all hosts together; nothing is read ahead
+        beyond them.
       sources: the sources, opened already, under the names of cfg.sources;
         None opens what cfg.sources describes. Reads come from several threads
         or processes at once.
@@ -96,9 +99,7 @@ class Loader(Iterator[Batch]):
       names=tuple(names),
       sources=tuple(self.sources.values()),
       order=_order(cfg, self.sources, seed),
-      num_positions=self.num_clips * cfg.num_epochs
-      if cfg.num_epochs > 0
-      else None,
+      num_positions=_count_positions(self.num_clips, cfg.num_epochs, max_clips),
       batch_size=cfg.batch_size,
       process_index=process_index,
       process_count=process_count,
@@ -207,6 +208,15 @@ def _count_clips(sources: Mapping[str, source_lib.Source]) -> int:
         f" data.sources.{name}.weight=0 to leave it out"
       )
   return sum(len(source) for source in sources.values())
+
+
+def _count_positions(
+  num_clips: int, num_epochs: int, most: int | None
+) -> int | None:
+  """Clips that are read in all; None: without end."""
+  counts = [num_clips * num_epochs] if num_epochs > 0 else []
+  counts += [] if most is None else [most]
+  return min(counts, default=None)
 
 
 def _order(
