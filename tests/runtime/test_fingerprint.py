@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vdr.runtime import fingerprint
 
@@ -58,4 +59,30 @@ def test_every_change_shows(other):
 
 def test_it_is_the_same_every_time():
   assert fingerprint.of(TREE) == fingerprint.of(dict(reversed(TREE.items())))
+  assert len(fingerprint.of(TREE)) == 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 5), (2, 1, 4, 3)])
+def test_small_arrays_are_summed_as_large_ones_are(monkeypatch, dtype, shape):
+  bits = np.random.default_rng(0).integers(0, 2, (4, *shape))
+  tree = {"x": jnp.asarray(bits[0], dtype), "y": jnp.asarray(bits[1], dtype)}
+  here = fingerprint.of(tree)
+  monkeypatch.setattr(fingerprint, "_ON_HOST", -1)
+  assert fingerprint.of(tree) == here
+  mesh = jax.make_mesh((1,), ("data",))
+  whole = NamedSharding(mesh, PartitionSpec())
+  assert fingerprint.of(jax.device_put(tree, whole)) == here
+
+
+def test_so_are_views_that_are_not_contiguous(monkeypatch):
+  x = np.arange(24, dtype=np.float32).reshape(4, 6)
+  tree = {"a": x.T, "b": x[::2, 1::2], "c": x[:, 0]}
+  here = fingerprint.of(tree)
+  monkeypatch.setattr(fingerprint, "_ON_HOST", -1)
+  assert fingerprint.of(tree) == here
+
+
+def test_small_arrays_need_no_program(monkeypatch):
+  monkeypatch.setattr(fingerprint, "_summing_on", None)
   assert len(fingerprint.of(TREE)) == 16
