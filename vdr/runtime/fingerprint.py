@@ -52,7 +52,7 @@ def _sums(x: Array | np.ndarray) -> Array | np.ndarray:
 
 
 @functools.cache
-def _summing_on(mesh: Any) -> Callable[[Array], Array]:
+def _summing_on(mesh: Any) -> Callable[[Array | np.ndarray], Array]:
   if mesh is None:
     return jax.jit(_sums_on_device)
   return jax.jit(
