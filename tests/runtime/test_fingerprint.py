@@ -83,6 +83,14 @@ def test_so_are_views_that_are_not_contiguous(monkeypatch):
   assert fingerprint.of(tree) == here
 
 
+def test_so_are_types_that_jax_has_not(monkeypatch):
+  x = np.random.default_rng(0).normal(size=(3, 5))
+  tree = {"a": x, "b": (1e9 * x).astype(np.int64)}
+  here = fingerprint.of(tree)
+  monkeypatch.setattr(fingerprint, "_ON_HOST", -1)
+  assert fingerprint.of(tree) == here
+
+
 def test_small_arrays_need_no_program(monkeypatch):
   monkeypatch.setattr(fingerprint, "_summing_on", None)
   assert len(fingerprint.of(TREE)) == 16

@@ -61,6 +61,8 @@ def _summing_on(mesh: Any) -> Callable[[Array | np.ndarray], Array]:
 
 
 def _sums_on_host(x: Shaped[np.ndarray, "*s"]) -> UInt32[np.ndarray, " k"]:
+  # NumPy's types of 8 bytes as JAX takes them.
+  x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype), copy=False)
   bits = x.reshape(-1).view(_WORDS[x.dtype.itemsize]).astype(np.uint32)
   place = np.arange(x.size, dtype=np.uint32)
   return np.stack(_mixed_sums(bits, place))
