@@ -60,7 +60,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   groups = _groups([one for one in tasks if one.name in missing], controls)
   parts = progress.Parts(sum(_units(spec, *group) for group in groups))
   for group, beside in groups:
-    _Evaluation(config, path, model, group, parts).run(beside)
+    _Evaluation(config, path, model, group, parts).run(backbone, spec, beside)
   if hosts.is_first():
     for one in tasks:
       print(_line(results.read(path / one.name)))
@@ -166,12 +166,14 @@ class _Evaluation:
     self._plan = make.plan(config.probe, config.seed)
     self._start = time.perf_counter()
 
-  def run(self, controls: list[controls_lib.Control]) -> None:
-    cfg = self._config.evaluate
-    backbone = features.build(cfg.backbone, self._model)
-    spec = backbone.resolve(_spec(cfg, backbone))
-    units = _num_places(spec)
-    found = self._probe(backbone, spec, "clip", cfg.backbone, units=units)
+  def run(
+    self,
+    backbone: features.Backbone,
+    spec: features.FeatureSpec,
+    controls: list[controls_lib.Control],
+  ) -> None:
+    kind, units = self._config.evaluate.backbone, _num_places(spec)
+    found = self._probe(backbone, spec, "clip", kind, units=units)
     beside: dict[str, dict[str, _Found]] = {name: {} for name in self._tasks}
     for control in controls:
       for name, one in self._control(control, spec, found).items():
