@@ -256,3 +256,31 @@ def test_the_compiled_step_computes_what_is_told(no_cache, remat):
     )
   told = report.flops + report.extra_flops
   assert report.program_flops == pytest.approx(told, rel=0.02)
+
+
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_the_kernel_runs_on_the_windows_and_heads_of_a_chip(no_cache, tensor):
+  """Else every chip would gather and compute all of them."""
+  config = base.override(
+    video_dit.get_config("walt_284m"),
+    {
+      "topology": "v5e:2x2",
+      "model.size": "small",
+      "data.batch_size": 4,
+      "images.batch_size": 4,
+      "mesh.data": -1,
+      "mesh.fsdp": 1,
+      "mesh.tensor": tensor,
+    },
+  )
+  compile_lib.use_no_device()
+  devices = chips.devices(config.topology)
+  with jax.numpy_dtype_promotion("standard"):
+    report, text = compile_lib.compile_step(
+      "train", config, devices, chips.CHIPS["v5e"]
+    )
+  assert "tpu_custom_call" in text
+  told = report.flops + report.extra_flops
+  assert report.program_flops == pytest.approx(told, rel=0.02)

@@ -103,15 +103,16 @@ def _training(
   batch = {
     name: _batch(config, cfg, tokenizer_cfg) for name, cfg in groups.items()
   }
-  again = sum(
-    cfg.batch_size
-    * flops.training(
-      model_cfg,
-      tokenizer.latent_shape(tokenizer_cfg, *train_step.video_shape(cfg))[:3],
-      recomputed=True,
+  shapes = {
+    name: tokenizer.latent_shape(tokenizer_cfg, *train_step.video_shape(cfg))
+    for name, cfg in groups.items()
+  }
+  with attention.chosen_for("tpu"):
+    again = sum(
+      cfg.batch_size
+      * flops.training(model_cfg, shapes[name][:3], recomputed=True)
+      for name, cfg in groups.items()
     )
-    for cfg in groups.values()
-  )
   return Program(
     name="train",
     lower=_on_tpu(

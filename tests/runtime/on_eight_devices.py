@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from configs import base
+from vdr.models import fused_attention, positions
 from vdr.runtime import checkpoints, mesh, optimizer
 
 NUM_STEPS = 4
@@ -166,11 +167,42 @@ def split_bytes(run):
   return counted, mesh.bytes_per_device(run.state["params"], run.mesh)
 
 
+def largest_difference(num_windows):
+  """Of the kernel's results on 2 x 2 x 2 devices from those on one."""
+  keys = jax.random.split(jax.random.key(0), 3)
+  args = (
+    jax.random.normal(keys[0], (num_windows, 6, 3, 4, 64)),
+    *(1 + jax.random.normal(keys[1], (2, 64)) / 4),
+  )
+  gradient = jax.random.normal(keys[2], (num_windows, 6, 4, 64))
+  angles = positions.rotations((1, 2, 3), 64)
+
+  def run(args, gradient):
+    def attend(*args):
+      return fused_attention.attend(*args, angles, interpret=True)
+
+    y, pull = jax.vjp(attend, *args)
+    return y, *pull(gradient)
+
+  def split(args, gradient):
+    with mesh.split_rows(layout):
+      return run(args, gradient)
+
+  config = base.default()
+  config.mesh.update(dict(zip(mesh.AXES, MESHES["8"], strict=True)))
+  layout = mesh.make_mesh(config.mesh)
+  one, eight = jax.jit(run)(args, gradient), jax.jit(split)(args, gradient)
+  shares = [x.addressable_shards[0].data.shape for x in eight[:2]]
+  differences = jax.tree.map(lambda x, y: np.max(np.abs(x - y)), one, eight)
+  return float(max(differences)), shares
+
+
 def main():
   runs = {name: Run(layout) for name, layout in MESHES.items()}
   found = {
     "trajectories": {n: run.advance(NUM_STEPS) for n, run in runs.items()},
     "bytes": split_bytes(runs["8"]),
+    "kernel": {num: largest_difference(num) for num in (8, 3)},
     **across_meshes(runs, pathlib.Path(sys.argv[1])),
   }
   print(json.dumps(found))

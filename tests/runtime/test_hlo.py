@@ -1,5 +1,7 @@
 """How often the parts of a program run, in programs written by hand."""
 
+import pytest
+
 from tests.runtime import texts
 from vdr.runtime import hlo
 
@@ -22,3 +24,21 @@ def test_a_stated_number_of_turns_counts():
     "body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"7"}}'
   )
   assert hlo.times(hlo.parse(stated))["body"] == 7
+
+
+@pytest.mark.parametrize(
+  ("shape", "nbytes"),
+  [
+    ("f32[20,100]{1,0}", 4 * 20 * 100),
+    ("f32[20,100]{1,0:T(8,128)}", 4 * 24 * 128),
+    ("bf16[20,128,3]{1,0,2:T(8,128)(2,1)}", 2 * 24 * 128 * 3),
+    ("bf16[20,128,3]{1,0,2:T(8,128)(2,1)S(1)}", 2 * 24 * 128 * 3),
+    ("f32[100]{0:T(1024)}", 4 * 1024),
+    ("s32[]{:T(128)}", 4),
+  ],
+)
+def test_tiles_of_the_innermost_axes_are_filled_up(shape, nbytes):
+  module = texts.entry(f"ROOT %x = {shape} parameter(0)")
+  (found,) = module.computations["main"]["x"].shapes
+  assert found.nbytes == nbytes
+  assert found.in_hbm == ("S(1)" not in shape)

@@ -68,6 +68,20 @@ def test_bytes_per_device_are_what_a_device_holds(eight):
   assert counted == predicted
 
 
+@pytest.mark.parametrize(
+  ("num", "own"),
+  [
+    ("8", 2),  # of four shares
+    ("3", 3),  # which they can't share
+  ],
+)
+def test_a_kernel_runs_on_own_windows_and_heads(eight, num, own):
+  difference, (values, of_qkv) = eight["kernel"][num]
+  assert difference < 1e-5
+  assert values == [own, 6, 2, 64]
+  assert of_qkv == [own, 6, 3, 2, 64]
+
+
 def config(**sizes):
   cfg = base.default().mesh
   cfg.update(sizes)

@@ -159,3 +159,17 @@ def test_what_is_no_number_has_no_bytes():
     "%s = (f32[4]{0}, token[]) custom-call(%x, %t)",
   )
   assert moved.traffic(module) == moved.Traffic(0.0, 32.0)
+
+
+def test_a_kernel_moves_what_it_is_given_beside_its_products():
+  module = texts.entry("%x = f32[4]{0} parameter(0)", texts.KERNEL)
+  assert moved.traffic(module) == moved.Traffic(32.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["AllocateBuffer", "ConcatBitcast"])
+def test_a_name_for_memory_moves_nothing(name):
+  module = texts.entry(
+    "%x = f32[4]{0} parameter(0)",
+    f'%y = f32[4]{{0}} custom-call(%x), custom_call_target="{name}"',
+  )
+  assert moved.traffic(module) == moved.Traffic(0.0, 0.0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.runtime import texts
 from vdr.runtime import hlo, products
 
 
@@ -108,3 +109,8 @@ def test_a_convolution_of_no_known_axes_is_refused():
 """
   with pytest.raises(ValueError, match="y: a convolution without dim_labels"):
     products.flops(hlo.parse(text))
+
+
+def test_a_kernel_says_what_it_computes():
+  module = texts.entry("%x = f32[4]{0} parameter(0)", texts.KERNEL)
+  assert products.flops(module) == 70

@@ -49,6 +49,14 @@ LOOP = textwrap.dedent("""\
 """)  # noqa: E501
 
 
+# A kernel as TPUs have it, of one array.
+KERNEL = (
+  '%y = f32[4]{0} custom-call(%x), custom_call_target="tpu_custom_call",'
+  ' backend_config={"custom_call_config":{"body":"","cost_estimate":'
+  '{"flops":"70","transcendentals":"4","bytes_accessed":"32"}}}'
+)
+
+
 def entry(*lines, before=""):
   """A program with these lines in its entry."""
   body = "\n".join(f"  {line}" for line in lines)

@@ -3,7 +3,8 @@
 All of them compute the same numbers within float error. Which one is fast
 depends on the machine: on a CPU XLA walks the logits of all heads through
 memory several times, so that long sequences are better taken a few heads at a
-time (`mapped`); on GPUs cuDNN fuses everything.
+time (`mapped`); on GPUs cuDNN fuses everything. On TPUs windows have a kernel
+that does more than attend (`fused_attention.py`).
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from vdr.models import plain_attention
+from vdr.models import fused_attention, plain_attention
 from vdr.runtime import errors
 
 IMPLEMENTATIONS = ("auto", "plain", "mapped", "xla", "cudnn")
@@ -99,12 +100,39 @@ def choose(num_queries: int, dtype: jnp.dtype) -> str:
   A program that is compiled ahead of time for another one is traced inside
   `chosen_for`.
   """
-  backend = _backend.get() or jax.default_backend()
+  backend = _on()
   if backend == "cpu":
     return "mapped" if num_queries >= _MAPPED_FROM_TOKENS else "plain"
   if backend == "gpu" and dtype != jnp.float32 and cudnn_works():
     return "cudnn"
   return "xla"
+
+
+def is_fused(
+  implementation: str, num_tokens: int, head_dim: int, dtype: jnp.dtype
+) -> bool:
+  """Whether windows with rotary positions have the kernel of a TPU.
+
+  It is a part of `auto`: `vdr/models/fused_attention.py` does more than attend.
+  In float32 XLA's own products are exacter than the kernel's.
+
+  Args:
+    implementation: of the config.
+    num_tokens: of a window.
+    head_dim: channels of a head.
+    dtype: of queries, keys and values.
+  """
+  return (
+    implementation == "auto"
+    and _on() == "tpu"
+    and dtype == jnp.bfloat16
+    and fused_attention.fits(num_tokens, head_dim)
+  )
+
+
+def _on() -> str:
+  """The backend that a program is traced for."""
+  return _backend.get() or jax.default_backend()
 
 
 @contextlib.contextmanager

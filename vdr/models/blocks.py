@@ -7,7 +7,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from vdr.models import attention, layers, positions, windows
+from vdr.models import (
+  attention,
+  fused_attention,
+  layers,
+  positions,
+  windows,
+)
 from vdr.models.positions import Grid
 from vdr.models.sizes import Size
 from vdr.models.windows import Window
@@ -45,6 +51,26 @@ class SelfAttention(nnx.Module):
       return self.out(self.qkv(x, part=2))
     _, t, h, w, _ = x.shape
     qkv = self.qkv(windows.partition(x, window))  # [b2 n 3 a c]
+    c = qkv.shape[-1]
+    if self.relative is None and attention.is_fused(
+      implementation, qkv.shape[1], c, qkv.dtype
+    ):
+      y = fused_attention.attend(
+        qkv,
+        self.q_scale[...],
+        self.k_scale[...],
+        positions.rotations(window, c),
+      )
+    else:
+      y = self._attend(qkv, window, implementation)
+    return windows.merge(self.out(y), window, (t, h, w))
+
+  def _attend(
+    self,
+    qkv: Float[Array, "b n 3 a c"],
+    window: Grid,
+    implementation: str,
+  ) -> Float[Array, "b n a c"]:
     # The gradient of a split is one concatenation, that of three slices is
     # three padded arrays and their sum.
     q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
@@ -56,8 +82,7 @@ class SelfAttention(nnx.Module):
     else:
       angles = positions.rotations(window, q.shape[-1])
       q, k = positions.rotate(q, angles), positions.rotate(k, angles)
-    y = attention.attend(q, k, v, bias=bias, implementation=implementation)
-    return windows.merge(self.out(y), window, (t, h, w))
+    return attention.attend(q, k, v, bias=bias, implementation=implementation)
 
 
 class CrossAttention(nnx.Module):

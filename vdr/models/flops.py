@@ -7,7 +7,9 @@ less than 1 % and of other kinds, are not. All numbers are for one clip.
 
 from typing import Any
 
-from vdr.models import layers, sizes, windows
+import jax.numpy as jnp
+
+from vdr.models import attention, layers, sizes, windows
 from vdr.models.positions import Grid
 from vdr.models.windows import Window
 
@@ -81,8 +83,8 @@ def training(
     text_tokens: length of the text, padding included.
     self_condition: whether an earlier estimate is given; the pass that makes
       the estimate is not counted.
-    recomputed: count what `config.model.remat` computes again. Utilisation is
-      told without it: it is a cost and no work.
+    recomputed: count what `config.model.remat` and the kernel of a TPU compute
+      again. Utilisation is told without it: it is a cost and no work.
   """
   total = 3 * forward(
     cfg,
@@ -90,7 +92,7 @@ def training(
     text_tokens=text_tokens,
     self_condition=self_condition,
   )
-  if not recomputed or cfg.remat == "none":
+  if not recomputed:
     return total
   images = shape[0] if cfg.layout == "isolated" else 1
   layout = "window" if cfg.layout == "isolated" else cfg.layout
@@ -98,13 +100,35 @@ def training(
   grid = (frames, shape[1] // cfg.patch, shape[2] // cfg.patch)
   pair = windows.plan(cfg, grid, layout)
   for index in range(sizes.size_of(cfg.size).depth):
-    parts = [_block(cfg, grid, pair[index % 2])]
+    block = _block(cfg, grid, pair[index % 2])
+    parts = [block]
     if cfg.text_dim and index % 2 == 0:
       parts.append(_text(cfg, grid, text_tokens + 1))
     for part in parts:
-      again = part["pairs"] if cfg.remat == "dots" else sum(part.values())
-      total += images * again
+      total += images * _again(cfg.remat, part)
+    if _is_fused(cfg, pair[index % 2]):  # logits, of two products of pairs
+      total += images * block["pairs"] // 2
   return total
+
+
+def _again(remat: str, part: dict[str, int]) -> int:
+  """Of a part of a block, what the backward pass computes again."""
+  if remat == "none":
+    return 0
+  return part["pairs"] if remat == "dots" else sum(part.values())
+
+
+def _is_fused(cfg: Config, window: Window) -> bool:
+  return (
+    window is not None
+    and cfg.positions == "rope"
+    and attention.is_fused(
+      cfg.attention,
+      _tokens(window),
+      sizes.size_of(cfg.size).head_dim,
+      jnp.dtype(cfg.dtype),
+    )
+  )
 
 
 def _embedding(cfg: Config, grid: Grid) -> int:

@@ -176,9 +176,12 @@ layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 @jax.custom_vjp
 def rms_norm(
-  x: Float[Array, "*b d"], scale: Float[Array, " d"]
+  x: Float[Array, "*b d"], scale: Float[Array, "... d"]
 ) -> Float[Array, "*b d"]:
-  """Root-mean-square norm with a learned scale, in float32."""
+  """Root-mean-square norm with a learned scale, in float32.
+
+  The scale is `[d]`, or has axes of size 1 in front as a TPU's kernel wants it.
+  """
   y, _ = _divided(x)
   return (y * lead(scale, y.ndim)).astype(x.dtype)
 
@@ -199,7 +202,7 @@ def _rms_norm_backward(kept, gradient):
   x, scale = kept
   y, factor = _divided(x)
   g = gradient.astype(jnp.float32)
-  of_scale = jnp.sum(g * y, axis=tuple(range(y.ndim - 1)))
+  of_scale = jnp.sum(g * y, axis=tuple(range(y.ndim - 1))).reshape(scale.shape)
   g = g * lead(scale, y.ndim)
   g = factor * (g - y * jnp.mean(g * y, axis=-1, keepdims=True))
   return g.astype(x.dtype), of_scale.astype(scale.dtype)

@@ -82,6 +82,15 @@ def rotate(
 ) -> Float[Array, "b n a c2"]:
   """Turns the pairs (i, i + c) of channels, in float32."""
   cos, sin = (jnp.asarray(f(angles))[None, :, None] for f in (np.cos, np.sin))
+  return turn(x, cos, sin)
+
+
+def turn(
+  x: Float[Array, "*b c2"],
+  cos: Float[Array, "*#b c"],
+  sin: Float[Array, "*#b c"],
+) -> Float[Array, "*b c2"]:
+  """`rotate` by the cosines and sines of the angles, which broadcast to x."""
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = [first * cos - second * sin, second * cos + first * sin]
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)

@@ -16,7 +16,7 @@ _BITS = {"pred": 8, "bf16": 16}
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """An array: its bytes, and whether they lie in the chip's main memory."""
+  """An array: its bytes, padding included, and whether they lie in HBM."""
 
   nbytes: int
   dims: tuple[int, ...]
@@ -103,11 +103,31 @@ def _shapes(text: str) -> Iterator[Shape]:
     r"\b([a-z]+\d*\w*)\[([\d,<=]*)\](\{[^}]*\})?", text
   ):
     sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
+    count = math.prod(_padded(sizes, layout))
     bits = _BITS.get(kind) or int((re.findall(r"\d+", kind) or [0])[0])
     # S(1) is the vector memory, others hold scalars and semaphores.
     space = re.search(r"\bS\((\d+)\)", layout)
     is_in_hbm = space is None or space[1] == "0"
-    yield Shape(math.prod(sizes) * bits // 8, sizes, is_in_hbm)
+    yield Shape(count * bits // 8, sizes, is_in_hbm)
+
+
+def _padded(sizes: tuple[int, ...], layout: str) -> list[int]:
+  """Sizes as they lie in memory: TPUs fill tiles of the innermost axes up."""
+  padded = list(sizes)
+  tiled = re.match(r"\{([\d,]+):T\(([\d,]+)\)", layout)
+  if tiled:
+    axes, tile = ([int(x) for x in part.split(",")] for part in tiled.groups())
+    for axis, side in zip(axes, reversed(tile), strict=False):
+      padded[axis] = -(-padded[axis] // side) * side
+  return padded
+
+
+def kernel_flops(of: Instruction) -> float:
+  """FLOPs of a Pallas kernel by its own estimate; 0 for what is none."""
+  if of.opcode != "custom-call":
+    return 0.0
+  found = re.search(r'"cost_estimate":\{"flops":"(\d+)"', of.attributes)
+  return float(found[1]) if found else 0.0
 
 
 def times(module: Module) -> dict[str, int]:

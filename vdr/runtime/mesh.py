@@ -12,7 +12,7 @@ import contextvars
 import functools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from vdr.runtime import errors, trees
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
+_SHARED = {"windows": BATCH_AXES, "heads": ("tensor",)}  # by activations
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -125,6 +126,46 @@ def rows(x: jax.Array) -> jax.Array:
   if x.shape[0] % math.prod(mesh.shape[axis] for axis in BATCH_AXES):
     return x
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
+
+
+def on_own(
+  function: Callable[..., PyTree],
+  ins: tuple[str, ...],
+  outs: str | tuple[str, ...],
+  sizes: Mapping[str, int],
+) -> Callable[..., PyTree]:
+  """A function that every device calls on its own windows and heads.
+
+  For kernels, which XLA can't split itself. An axis that the devices do not
+  divide stays whole, and they all do the same. Outside `split_rows` nothing is
+  done.
+
+  Args:
+    function: of arrays, to arrays.
+    ins: names of the axes of each argument, as in "windows n heads"; those that
+      `_SHARED` does not have are whole.
+    outs: likewise for the result, or for each of several.
+    sizes: of the axes that are shared.
+  """
+  mesh = _rows_of.get()
+  if mesh is None:
+    return function
+
+  def over(name: str) -> tuple[str, ...] | None:
+    axes = _SHARED.get(name, ())
+    shares = math.prod(mesh.shape[axis] for axis in axes)
+    return axes if axes and sizes[name] % shares == 0 else None
+
+  def spec(names: str) -> P:
+    return P(*(over(name) for name in names.split()))
+
+  return jax.shard_map(
+    function,
+    mesh=mesh,
+    in_specs=tuple(map(spec, ins)),
+    out_specs=spec(outs) if isinstance(outs, str) else tuple(map(spec, outs)),
+    check_vma=False,  # kernels do not say how their results vary
+  )
 
 
 def whole(params: PyTree) -> PyTree:

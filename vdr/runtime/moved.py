@@ -18,6 +18,8 @@ KINDS = (
   "collective-permute",
 )
 _PRODUCTS = ("convolution", "dot")  # of matrices; TPUs have the former only
+# Custom calls that only name memory.
+_NAMES = re.compile(r'custom_call_target="(AllocateBuffer|ConcatBitcast)"')
 # Without traffic: names of what is there, and ends of what is counted.
 _FREE = set(
   "parameter get-tuple-element tuple bitcast constant while conditional call"
@@ -159,6 +161,8 @@ def traffic(module: hlo.Module) -> Traffic:
 def _moved(module: hlo.Module, name: str, of: hlo.Instruction) -> int:
   if of.opcode in _FREE or of.opcode.endswith(("-done", "-update")):
     return 0
+  if of.opcode == "custom-call" and _NAMES.search(of.attributes):
+    return 0
   inside = module.computations[name]
   operands = [inside[o].shapes for o in of.operands if o in inside]
   if of.opcode.endswith("-start"):  # a copy between memories, or inside one
@@ -256,7 +260,7 @@ def _read(
 
 
 def _has_product(module: hlo.Module, of: hlo.Instruction) -> bool:
-  if of.opcode in _PRODUCTS:
+  if of.opcode in _PRODUCTS or hlo.kernel_flops(of):
     return True
   return of.opcode == "fusion" and any(
     _has_product(module, inner)
