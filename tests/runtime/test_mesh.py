@@ -180,7 +180,7 @@ def test_large_leaves_of_the_model_are_split_over_all_that_split(model_params):
     for key in path:
       sharding = sharding[key.key]
     name = trees.path_name(path)
-    used = {axis for axis in sharding.spec if axis}
+    used = set(jax.tree.leaves(tuple(sharding.spec)))
     if name.startswith(("blocks/attention", "blocks/mlp", "cross")):
       expected = {"fsdp", "tensor"} if name.endswith("kernel") else set()
       assert used == expected, name
@@ -258,6 +258,15 @@ class TestWhole:
 def _specs(jaxpr):
   """What a program says of the layout of arrays, meshes left out."""
   return " ".join(re.findall(r"spec=(?:P|PartitionSpec)\(([^)]*)\)", jaxpr))
+
+
+def test_a_mesh_that_the_links_of_a_slice_do_not_have_is_refused(monkeypatch):
+  def make_mesh(*_, **__):
+    raise NotImplementedError("Failed to find assignment for logical axis")
+
+  monkeypatch.setattr(jax, "make_mesh", make_mesh)
+  with pytest.raises(errors.UserError, match="mesh.fsdp=1, .* products of its"):
+    mesh.make_mesh(config())
 
 
 def test_batches_that_can_not_be_shared():

@@ -45,7 +45,8 @@ RULES: tuple[tuple[str, P], ...] = (
   (r"(^|/)q/kernel$", P("fsdp", "tensor", None)),  # [d a c]
   (r"(^|/)out/kernel$", P("tensor", None, "fsdp")),  # [a c d]
   (r"(^|/)mlp/up/kernel$", P("fsdp", "tensor")),
-  (r"(^|/)mlp/down/kernel$", P("tensor", "fsdp")),
+  # Gathered along its first axis: along the last, TPUs copy all of it again.
+  (r"(^|/)mlp/down/kernel$", P(("tensor", "fsdp"), None)),
   (r"(^|/)adaln/kernel$", P("fsdp", None, None)),  # [d 6 d]
   (r"(^|/)final/kernel$", P("fsdp", None, None, None)),  # [d p p c]
   # Every other matrix, convolutions too, and tables with a row for each class.
@@ -64,19 +65,26 @@ def make_mesh(cfg: Config, devices: Sequence[Any] | None = None) -> Mesh:
     devices: to use; all by default. Those of a topology description serve.
 
   Raises:
-    UserError: the sizes don't multiply to the number of devices.
+    UserError: the sizes don't multiply to the number of devices, or can't be
+      laid over the links between them.
   """
   devices = jax.devices() if devices is None else list(devices)
   sizes = _sizes(cfg, len(devices))
-  # Explicit is the default of jax.make_mesh; vdr's code is written for Auto.
-  return jax.make_mesh(
-    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-  )
+  try:
+    # Explicit is the default of jax.make_mesh; vdr's code is written for Auto.
+    return jax.make_mesh(
+      sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    )
+  except NotImplementedError as error:
+    raise errors.UserError(
+      f"{_show(sizes)} can't be laid over this slice of a TPU pod; choose sizes"
+      " that are products of its sides, for example 16 and 16 for 16x16"
+    ) from error
 
 
 def _sizes(cfg: Config, count: int) -> tuple[int, ...]:
   sizes = [int(cfg[axis]) for axis in AXES]
-  shown = ", ".join(f"mesh.{a}={s}" for a, s in zip(AXES, sizes, strict=True))
+  shown = _show(sizes)
   if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
     raise errors.UserError(
       f"{shown}: sizes are 1 or more, and one of them may be -1, the rest"
@@ -90,6 +98,10 @@ def _sizes(cfg: Config, count: int) -> tuple[int, ...]:
       f" is {count}, or -1 for one of them"
     )
   return tuple(sizes)
+
+
+def _show(sizes: Sequence[int]) -> str:
+  return ", ".join(f"mesh.{a}={s}" for a, s in zip(AXES, sizes, strict=True))
 
 
 def batch_sharding(mesh: AnyMesh) -> NamedSharding:
@@ -123,7 +135,7 @@ def rows(x: jax.Array) -> jax.Array:
   mesh = _rows_of.get()
   if mesh is None:
     return x
-  if x.shape[0] % math.prod(mesh.shape[axis] for axis in BATCH_AXES):
+  if x.shape[0] % _shares(mesh, BATCH_AXES):
     return x
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
@@ -153,8 +165,7 @@ def on_own(
 
   def over(name: str) -> tuple[str, ...] | None:
     axes = _SHARED.get(name, ())
-    shares = math.prod(mesh.shape[axis] for axis in axes)
-    return axes if axes and sizes[name] % shares == 0 else None
+    return axes if axes and sizes[name] % _shares(mesh, axes) == 0 else None
 
   def spec(names: str) -> P:
     return P(*(over(name) for name in names.split()))
@@ -185,9 +196,9 @@ def whole(params: PyTree) -> PyTree:
 
   def gather(path: tuple, leaf: jax.Array) -> jax.Array:
     spec = _fit(_rule(trees.path_name(path)) or P(), leaf.shape, mesh)
-    if "fsdp" not in spec:
+    rest = P(*(tuple(a for a in _names(axes) if a != "fsdp") for axes in spec))
+    if rest == spec:
       return leaf
-    rest = P(*(None if axis == "fsdp" else axis for axis in spec))
     return _reshard(leaf, NamedSharding(mesh, spec), NamedSharding(mesh, rest))
 
   return jax.tree_util.tree_map_with_path(gather, params)
@@ -228,7 +239,7 @@ def check_batch_size(
     batch_size: clips of a batch, over all hosts.
     accumulation_steps: parts of a batch, one after another.
   """
-  shares = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  shares = _shares(mesh, BATCH_AXES)
   if batch_size % (shares * accumulation_steps):
     parts = f" in {accumulation_steps} parts" if accumulation_steps > 1 else ""
     raise errors.UserError(
@@ -290,10 +301,22 @@ def _fit(spec: P, shape: tuple[int, ...], mesh: AnyMesh) -> P:
     return P()
   axes = (None,) * (len(shape) - len(spec)) + tuple(spec)
   fitted = [
-    None if axis is None or size % mesh.shape[axis] else axis
-    for axis, size in zip(axes, shape, strict=True)
+    None if size % _shares(mesh, names) else names
+    for names, size in zip(axes, shape, strict=True)
   ]
   return P(*fitted)
+
+
+def _names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+  """The mesh's axes that an axis of an array is split over."""
+  if axes is None:
+    return ()
+  return (axes,) if isinstance(axes, str) else tuple(axes)
+
+
+def _shares(mesh: AnyMesh, axes: str | tuple[str, ...] | None) -> int:
+  """Parts that an axis of an array has, which is split over these."""
+  return math.prod(mesh.shape[axis] for axis in _names(axes))
 
 
 def bytes_per_device(tree: PyTree, mesh: AnyMesh) -> int:
