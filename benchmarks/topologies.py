@@ -48,14 +48,17 @@ def rows() -> dict[str, tuple[str, str, str]]:
 
 
 def config_of(name: str, size: str, topology: str) -> Any:
-  """The config of a row: as many clips on a chip whatever the slice."""
+  """The config of a row: on a chip there is as much whatever the slice."""
   cfg = CONFIGS[name].get_config(size)
   _, count = chips.parse(topology)
-  batches = {
+  changes = {
     f"{group}.batch_size": cfg[group].batch_size * count // VARIANT_CHIPS
     for group in ("data", "images")
   }
-  return base.override(cfg, batches | {"topology": topology})
+  if cfg.mesh.fsdp == -1:
+    # By 256 chips each would have ten rows of a matrix, in tiles of eight.
+    changes |= {"mesh.data": -1, "mesh.fsdp": VARIANT_CHIPS}
+  return base.override(cfg, changes | {"topology": topology})
 
 
 def make(row: tuple[str, str, str]) -> dict[str, Any]:
