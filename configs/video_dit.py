@@ -91,7 +91,7 @@ VARIANTS = {
     **pixels(128),
     "model.size": "walt_1p9b",
     "model.dtype": "bfloat16",
-    # Four clips and four images a chip with the results of products kept: 62 %
+    # Four clips and four images a chip with the results of products kept: 64 %
     # of a v5e's peak are predicted (docs/scaling.md). With `block` twice as
     # many reached four points less when both were seen (docs/performance.md).
     "model.remat": "dots",

@@ -177,6 +177,7 @@ def test_it_compiles_for_tpus(topology, window, num_heads, head_dim):
   b, n, a, c = gradient.shape
   # Two products forward; weights again and four more backward.
   assert products.flops(module) == 7 * 2 * b * a * n * n * c
-  # Logits in float32 would be twice that much, and more.
-  values = gradient.nbytes
+  # The logits alone, in float32, would be more. A single head of 64 channels
+  # leaves half of a register empty, which moves too.
+  values = gradient.nbytes * (2 if a * c % 128 else 1)
   assert moved.traffic(module).products < 12 * values
