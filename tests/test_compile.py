@@ -1,7 +1,6 @@
 """The verb that compiles for slices that are not there."""
 
 import dataclasses
-import importlib.util
 import json
 
 import jax
@@ -9,6 +8,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from configs import base, video_dit
+from tests import needs
 from vdr import compile as compile_lib
 from vdr import compiled
 from vdr.runtime import chips, errors
@@ -19,10 +19,6 @@ SMALL = {
   "sample.batch_size": 2,
   "model.dtype": "bfloat16",
 }
-needs_libtpu = pytest.mark.skipif(
-  importlib.util.find_spec("libtpu") is None,
-  reason="libtpu is not installed: source launch/setup.sh tpu",
-)
 
 
 def make_config(**fields):
@@ -182,7 +178,7 @@ def no_cache():
   compilation_cache.reset_cache()
 
 
-@needs_libtpu
+@needs.libtpu
 def test_extraction_is_compiled_for_a_real_slice(tmp_path, capsys, no_cache):
   config = make_config(compile__steps=("extract",), compile__save_hlo=True)
   compile_lib.run(config, tmp_path)
@@ -197,7 +193,7 @@ def test_extraction_is_compiled_for_a_real_slice(tmp_path, capsys, no_cache):
   assert "extract: 2 clips" in capsys.readouterr().out
 
 
-@needs_libtpu
+@needs.libtpu
 def test_a_step_that_is_too_large_is_refused(tmp_path, monkeypatch, no_cache):
   small = dataclasses.replace(chips.CHIPS["v5e"], hbm_bytes=1e4)
   monkeypatch.setitem(chips.CHIPS, "v5e", small)
@@ -208,7 +204,7 @@ def test_a_step_that_is_too_large_is_refused(tmp_path, monkeypatch, no_cache):
   assert not found["steps"][0]["fits"]
 
 
-@needs_libtpu
+@needs.libtpu
 @pytest.mark.slow
 def test_training_is_shared_by_the_chips_of_a_slice(no_cache):
   config = make_config(
@@ -236,7 +232,7 @@ def test_training_is_shared_by_the_chips_of_a_slice(no_cache):
   )
 
 
-@needs_libtpu
+@needs.libtpu
 @pytest.mark.parametrize(
   "remat",
   [
@@ -258,7 +254,7 @@ def test_the_compiled_step_computes_what_is_told(no_cache, remat):
   assert report.program_flops == pytest.approx(told, rel=0.02)
 
 
-@needs_libtpu
+@needs.libtpu
 @pytest.mark.slow
 @pytest.mark.parametrize("tensor", [1, 2])
 def test_the_kernel_runs_on_the_windows_and_heads_of_a_chip(no_cache, tensor):

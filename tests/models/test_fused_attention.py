@@ -1,12 +1,11 @@
 """The kernel for TPUs, run without one, against attention in plain steps."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import needs
 from tests.models import networks
 from vdr.models import (
   attention,
@@ -16,11 +15,6 @@ from vdr.models import (
   positions,
 )
 from vdr.runtime import chips, hlo, moved, products
-
-needs_libtpu = pytest.mark.skipif(
-  importlib.util.find_spec("libtpu") is None,
-  reason="libtpu is not installed: source launch/setup.sh tpu",
-)
 
 
 def inputs(window, num_heads, head_dim, dtype=jnp.float32):
@@ -139,7 +133,7 @@ def test_a_model_with_it_is_the_model_without(monkeypatch):
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@needs_libtpu
+@needs.libtpu
 @pytest.mark.parametrize(
   "topology",
   [
