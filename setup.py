@@ -46,6 +46,7 @@ setuptools.setup(
     "orbax-checkpoint>=0.11.20",
     "pillow>=10.1",
     "plotly>=6",
+    "safetensors>=0.4.3",
     "scipy>=1.14",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.9",
@@ -54,18 +55,17 @@ setuptools.setup(
   extras_require={
     "tpu": ["jax[tpu]>=0.10.2"],
     "cuda": ["jax[cuda13]>=0.10.2"],
-    # Released checkpoints in their official formats, and parity tests.
-    "interop": [
-      "diffusers",
+    # The reference implementations that tests compare our metrics with.
+    "metrics": [
       "pycocotools",
       "roma",
-      "safetensors",
       "scikit-image",  # trackeval imports it undeclared
       "torch",
       "torchmetrics",
       "trackeval",
-      "transformers",
     ],
+    # Released checkpoints in their official formats, and parity tests.
+    "interop": ["diffusers", "torch", "transformers"],
     "cluster": ["submitit"],
     "dev": [
       "basedpyright",

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Set up .venv from the exact versions of constraints.txt, then lint, format
 # check, type check and test. Arguments go to pytest: launch/test.sh -m slow
-# EXTRAS adds to what is installed: with EXTRAS=tpu programs are compiled for
-# TPUs, too, which needs none, but 200 MB more.
+# EXTRAS adds to what is installed. CI has EXTRAS=metrics,tpu:
+#   metrics  our metrics are compared with those of PyTorch's libraries, too
+#   tpu      programs are compiled for TPUs, too; needs no TPU, but 200 MB
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh "dev${EXTRAS:+,$EXTRAS}"
