@@ -238,16 +238,15 @@ class Sampler:
     fresh = draw_noise(
       jax.vmap(jax.random.fold_in, (0, None))(keys, step.index),
       x.shape[1:],
-      x.dtype,
-    )
+    ).astype(x.dtype)
     return x + step.fresh_sigma * fresh
 
 
 def draw_noise(
-  keys: Key[Array, " b"], shape: tuple[int, ...], dtype: Any = jnp.float32
+  keys: Key[Array, " b"], shape: tuple[int, ...]
 ) -> Float[Array, " b *x"]:
   """Standard normal noise `[b *shape]`, each example by its own key."""
-  return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
+  return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
 def equal_steps(num_steps: int) -> Float[Array, " {num_steps}+1"]:

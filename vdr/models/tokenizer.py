@@ -173,9 +173,14 @@ def encode(
 def sample(
   posterior: Posterior, key: jax.Array
 ) -> Float[Array, "b tp hp wp c"]:
-  """Latents drawn from their posterior."""
-  noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
-  return posterior.mean + jnp.exp(posterior.log_std) * noise
+  """Latents drawn from their posterior, in its type.
+
+  The draw itself is one of float32. In bfloat16 a normal draw starts from seven
+  random bits: it takes 128 values, and none beyond 2.9.
+  """
+  mean, log_std = (x.astype(jnp.float32) for x in posterior)
+  latents = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+  return latents.astype(posterior.mean.dtype)
 
 
 def decode(
