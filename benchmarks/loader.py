@@ -45,6 +45,12 @@ class Synthetic:
   def clip_id(self, index: int) -> str:
     return str(index)
 
+  def video_of(self, index: int) -> str:
+    return str(index)
+
+  def group_of(self, index: int) -> str:
+    return str(index)
+
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     end = time.thread_time() + self._compute_s
     while time.thread_time() < end:

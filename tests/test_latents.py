@@ -15,6 +15,7 @@ from configs import latents as latents_config
 from configs import physics as physics_config
 from tests import training
 from vdr import latents, train_step, validation
+from vdr.data import source
 from vdr.data.physics import generate
 from vdr.models import tokenizer
 from vdr.runtime import errors, workdir
@@ -93,6 +94,18 @@ def test_the_loss_on_latents_is_that_on_pixels(pixels, made):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *evaluate
   )
+
+
+def test_items_are_of_the_videos_that_were_encoded(pixels, made):
+  cfgs = (
+    training_on(kind, path).data.sources.main
+    for kind, path in (("physics", pixels), ("latents", made))
+  )
+  theirs, ours = map(source.open_source, cfgs)
+  assert len(ours) == 12
+  for i in range(12):
+    assert ours.video_of(i) == theirs.video_of(i) != ours.clip_id(i)
+    assert ours.group_of(i) == theirs.group_of(i)
 
 
 def test_a_killed_run_gives_the_same_files(pixels, made, tmp_path):

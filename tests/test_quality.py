@@ -10,6 +10,7 @@ from PIL import Image
 from configs import base
 from configs import generation as generation_config
 from tests import training
+from tests.data import fakes
 from vdr import quality, trained
 from vdr.data import source
 from vdr.models import dit, judge, tokenizer
@@ -23,7 +24,7 @@ SCORES = {
 }
 
 
-class Waves:
+class Waves(fakes.Alone):
   """Coloured waves that move; no two clips are the same."""
 
   class_names: dict[str, tuple[str, ...]] = {}

@@ -5,13 +5,14 @@ import pytest
 
 from configs import evaluate as evaluate_config
 from tests import many_hosts
+from tests.data import fakes
 from vdr import splits, tasks
 from vdr.data import source
 from vdr.data.physics import clip
 from vdr.runtime import errors
 
 
-class Flaky:
+class Flaky(fakes.Alone):
   """Simulated labels on grey clips; clip 2 of each split can't be read."""
 
   class_names = clip.CLASS_NAMES

@@ -9,13 +9,14 @@ import pytest
 
 from configs import base
 from configs import judge as judge_config
+from tests.data import fakes
 from vdr import judge_clips, train_judge
 from vdr.data import source
 from vdr.models import judge
 from vdr.runtime import errors
 
 
-class Bars:
+class Bars(fakes.Alone):
   """A bright bar: where it is says the shape, where it goes the action."""
 
   class_names = {

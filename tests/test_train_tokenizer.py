@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 from configs import tokenizer as tokenizer_config
+from tests.data import fakes
 from vdr import train_tokenizer
 from vdr.data import source
 from vdr.models import tokenizer
 from vdr.runtime import errors
 
 
-class Waves:
+class Waves(fakes.Alone):
   """Clips of coloured waves that move; `path` says what is wrong."""
 
   class_names: dict[str, tuple[str, ...]] = {}

@@ -49,6 +49,11 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   for split in config.latents.splits:
     with _open(config, split) as batches:
       lengths[split] = _encode_split(config, path, split, batches, encode)
+      hosts.first_does(
+        lambda split=split, batches=batches: _write_items(
+          path / store.items_name(split), batches, sum(lengths[split])
+        )
+      )
       about = _describe(config, cfg, batches)
   about |= {"tokenizer": fingerprint.of(params), "shard_lengths": lengths}
   text = json.dumps(about, indent=2) + "\n"
@@ -212,6 +217,18 @@ def _upto(batches: loader.Loader, count: int) -> Iterator[dict]:
     count -= len(batch["video"])
     if count <= 0:
       return
+
+
+def _write_items(
+  file: pathlib.Path, batches: loader.Loader, count: int
+) -> None:
+  """Which video and group each item is of."""
+  (opened,) = batches.sources.values()
+  items = range(count)
+  videos = np.array([opened.video_of(i) for i in items])
+  groups = np.array([opened.group_of(i) for i in items])
+  with workdirs.atomic_path(file) as temporary, temporary.open("wb") as out:
+    np.savez_compressed(out, videos=videos, groups=groups)
 
 
 def _describe(

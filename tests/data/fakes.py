@@ -10,7 +10,17 @@ from vdr.data import loader, schema
 from vdr.data import source as source_lib
 
 
-class Fake:
+class Alone:
+  """Items that are videos of their own."""
+
+  def video_of(self, index):
+    return self.clip_id(index)
+
+  def group_of(self, index):
+    return self.video_of(index)
+
+
+class Fake(Alone):
   """Clips that show their index and a random number; some are bad."""
 
   class_names: dict[str, tuple[str, ...]] = {}

@@ -76,6 +76,24 @@ def test_clips_come_back(folder):
     assert read["action"] == i
 
 
+def test_videos_and_groups_are_those_of_what_was_encoded(folder):
+  path, _ = folder
+  opened = source.open_source(config(path))
+  assert opened.video_of(3) == opened.group_of(3) == opened.clip_id(3)
+  videos, groups = ["a", "a", "b", "b", "c"], ["x", "x", "y", "y", "x"]
+  file = path / latents.items_name("train")
+  np.savez_compressed(file, videos=videos, groups=groups)
+  opened = pickle.loads(pickle.dumps(source.open_source(config(path))))
+  assert [opened.video_of(i) for i in range(5)] == videos
+  assert [opened.group_of(i) for i in range(5)] == groups
+  np.savez_compressed(file, videos=videos[:4], groups=groups[:4])
+  with pytest.raises(errors.UserError, match="names 4 items.*has 5"):
+    source.open_source(config(path)).group_of(0)
+  file.write_bytes(file.read_bytes()[:40])
+  with pytest.raises(errors.UserError, match="encode the latents again"):
+    source.open_source(config(path)).group_of(0)
+
+
 def test_frames_are_drawn_as_from_pixels(folder):
   path, examples = folder
   cfg = config(path, num_frames=1, fields=("video", "latents_std"))

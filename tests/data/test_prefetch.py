@@ -11,10 +11,11 @@ import ml_collections
 import numpy as np
 import pytest
 
+from tests.data import fakes
 from vdr.data import loader, prefetch, schema
 
 
-class Fake:
+class Fake(fakes.Alone):
   class_names: dict[str, tuple[str, ...]] = {}
 
   def __len__(self):

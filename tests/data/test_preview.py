@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from configs import preview as preview_config
+from tests.data import fakes
 from vdr.data import preview, schema, source
 from vdr.runtime import errors
 
@@ -51,7 +52,7 @@ def _discs(index, num_frames):
   }
 
 
-class FakeSource:
+class FakeSource(fakes.Alone):
   """Discs; `path` says what is wrong with the source."""
 
   class_names = {"shape": ("disc", "other_disc"), "label": ("cats", "dogs")}

@@ -113,6 +113,26 @@ def test_its_ids_differ_and_its_labels_have_names(opened):
       assert -1 <= example[name] < len(classes)
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+def test_views_of_a_video_share_it_and_its_group(kind, tmp_path):
+  cfg = MAKERS[kind](tmp_path / "clips")
+  alone = source.open_source(cfg)
+  assert alone.video_of(0) != alone.video_of(1)
+  assert alone.group_of(0) != alone.group_of(1)
+  cfg = cfg.copy_and_resolve_references()
+  cfg.crop, views = "three", 3
+  if kind != "image_folder":
+    cfg.sampling, cfg.clips_per_video, views = "uniform", 2, 6
+  it = source.open_source(cfg)
+  ids = [it.clip_id(i) for i in range(2 * views)]
+  assert len(set(ids)) == 2 * views
+  for i in range(2 * views):
+    assert it.video_of(i) == alone.video_of(i // views)
+    assert it.group_of(i) == alone.group_of(i // views)
+  copy = pickle.loads(pickle.dumps(it))
+  assert copy.group_of(views) == it.group_of(views)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_directory_is_told_with_its_name(kind, tmp_path):
   path = str(tmp_path / "nothing_here")

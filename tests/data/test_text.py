@@ -34,6 +34,19 @@ def test_each_clip_has_its_own_text(file):
       np.testing.assert_array_equal(batch["text_mask"], arrays["mask"][rows])
 
 
+def test_videos_and_groups_are_those_of_the_source(file):
+  class Scenes(fakes.Fake):
+    def video_of(self, index):
+      return f"video {index // 2}"
+
+    def group_of(self, index):
+      return f"scene {index // 4}"
+
+  source = text.WithText(Scenes(6), str(file[0]))
+  assert [source.video_of(i) for i in (1, 2)] == ["video 0", "video 1"]
+  assert [source.group_of(i) for i in (3, 4)] == ["scene 0", "scene 1"]
+
+
 def loader_config():
   from configs import base
 

@@ -128,6 +128,7 @@ def test_crops_are_items(root):
   opened = open_source(root, crop="three", height=10, width=10)
   assert len(opened) == 3 * NUM_IMAGES
   assert opened.clip_id(4) == "made_images/train/1#0.1"
+  assert opened.video_of(4) == opened.group_of(3) == "made_images/train/1"
 
 
 def test_it_travels_to_other_processes(root):

@@ -48,9 +48,14 @@ class ImageFolder:
     return {"label": names} if names else {}
 
   def clip_id(self, index: int) -> str:
-    number, crop = divmod(index, self.items_per_image)
-    path = self._listing.paths[number]
+    path, crop = self.video_of(index), index % self.items_per_image
     return f"{path}#0.{crop}" if self.items_per_image > 1 else path
+
+  def video_of(self, index: int) -> str:
+    return self._listing.paths[index // self.items_per_image]
+
+  def group_of(self, index: int) -> str:
+    return self.video_of(index)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`."""

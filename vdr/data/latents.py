@@ -2,12 +2,15 @@
 
 A data set is ArrayRecord files of tf.Example records, `latents.json` beside
 them, and the tokenizer. Item i of a split is item i of the source that it was
-made from, so training sees the same clips in the same order as on pixels.
+made from, so training sees the same clips in the same order as on pixels. The
+videos and groups of a split's items are in a file of their own: asking for them
+reads no latents.
 """
 
 import functools
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +33,11 @@ LABELS = ("label", "shape", "action", "camera_motion")
 def shard_name(split: str, shard: int, num_shards: int) -> str:
   """The name of a shard's file."""
   return f"latents-{split}.array_record-{shard:05d}-of-{num_shards:05d}"
+
+
+def items_name(split: str) -> str:
+  """The name of the file that says which video and group each item is of."""
+  return f"items-{split}.npz"
 
 
 def encode(example: Mapping[str, Any]) -> bytes:
@@ -128,6 +136,43 @@ class Latents:
 
   def clip_id(self, index: int) -> str:
     return f"{self._path}/{self._cfg.split}/{index}"
+
+  def video_of(self, index: int) -> str:
+    """That of the item that was encoded; see `vdr.data.source.Source`."""
+    return self._item("videos", index)
+
+  def group_of(self, index: int) -> str:
+    """That of the item that was encoded; see `vdr.data.source.Source`."""
+    return self._item("groups", index)
+
+  def _item(self, what: str, index: int) -> str:
+    known = self._items.get(what)
+    return self.clip_id(index) if known is None else str(known[index])
+
+  @functools.cached_property
+  def _items(self) -> dict[str, np.ndarray]:
+    """Videos and groups by item; empty for latents made before they were kept.
+
+    Raises:
+      UserError: the file is damaged, or is not that of these latents.
+    """
+    path = self._path / items_name(self._cfg.split)
+    if not path.exists():
+      return {}
+    try:
+      with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        found = {name: file[name] for name in ("videos", "groups")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+      raise errors.UserError(
+        f"{path} can't be read ({error}); encode the latents again, or remove"
+        " the file to treat every item as a video of its own"
+      ) from error
+    if any(len(names) != len(self) for names in found.values()):
+      raise errors.UserError(
+        f"{path} names {len(found['groups'])} items, and the split has"
+        f" {len(self)}; encode the latents again"
+      )
+    return found
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index`; see `vdr.data.source.Source.read`.

@@ -31,6 +31,23 @@ class Source(Protocol):
     """The name of item `index`: a path, or a place in a data set."""
     ...
 
+  def video_of(self, index: int) -> str:
+    """The video, or image, that item `index` shows.
+
+    Items of one video are views of it, clips and crops. A class is predicted
+    from all views together: their probabilities are averaged.
+    """
+    ...
+
+  def group_of(self, index: int) -> str:
+    """The group of item `index`.
+
+    Items of one group (a video, a scene) are not independent: they are
+    resampled together and never divided between splits. Views of one video are
+    in one group.
+    """
+    ...
+
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index` as fields of `schema.FIELDS`, all but the `clip_*` ones.
 

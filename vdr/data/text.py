@@ -67,6 +67,12 @@ class WithText:
   def clip_id(self, index: int) -> str:
     return self._source.clip_id(index)
 
+  def video_of(self, index: int) -> str:
+    return self._source.video_of(index)
+
+  def group_of(self, index: int) -> str:
+    return self._source.group_of(index)
+
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index`; see `vdr.data.source.Source.read`."""
     example = self._source.read(index, rng)

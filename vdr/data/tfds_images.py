@@ -55,9 +55,15 @@ class TfdsImages:
     return self._num_images * self.items_per_image
 
   def clip_id(self, index: int) -> str:
-    number, crop = divmod(index, self.items_per_image)
-    name = f"{self._cfg.tfds_name}/{self._cfg.split}/{number}"
+    name, crop = self.video_of(index), index % self.items_per_image
     return f"{name}#0.{crop}" if self.items_per_image > 1 else name
+
+  def video_of(self, index: int) -> str:
+    number = index // self.items_per_image
+    return f"{self._cfg.tfds_name}/{self._cfg.split}/{number}"
+
+  def group_of(self, index: int) -> str:
+    return self.video_of(index)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`."""

@@ -52,14 +52,15 @@ class VideoFolder:
     names = self._listing.class_names
     return {"label": names} if names else {}
 
-  def video_of(self, index: int) -> int:
-    """The video that item `index` shows: items of one video share it."""
-    return index // self.items_per_video
-
   def clip_id(self, index: int) -> str:
-    path = self._listing.paths[self.video_of(index)]
-    clip, crop = self._view(index)
+    path, (clip, crop) = self.video_of(index), self._view(index)
     return f"{path}#{clip}.{crop}" if self.items_per_video > 1 else path
+
+  def video_of(self, index: int) -> str:
+    return self._listing.paths[index // self.items_per_video]
+
+  def group_of(self, index: int) -> str:
+    return self.video_of(index)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`.
@@ -85,7 +86,7 @@ class VideoFolder:
         mirrored=bool(affine[1, 0] < 0),
       )
 
-    number = self.video_of(index)
+    number = index // self.items_per_video
     path = os.path.join(cfg.path, self._listing.paths[number])
     frames, times_s = decoder.decode(path, plan, cfg.decode_timeout_s)
     example = {

@@ -72,9 +72,14 @@ class PhysicsSource:
     return dict(clip.CLASS_NAMES)
 
   def clip_id(self, index: int) -> str:
-    clip_index, view = divmod(index, self._views)
-    name = f"{records.NAME}/{self._split}/{clip_index}"
+    name, view = self.video_of(index), index % self._views
     return f"{name}#{view}" if self._views > 1 else name
+
+  def video_of(self, index: int) -> str:
+    return f"{records.NAME}/{self._split}/{index // self._views}"
+
+  def group_of(self, index: int) -> str:
+    return self.video_of(index)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index`; see `vdr.data.source.Source.read`.
