@@ -1,0 +1,95 @@
+"""Directories that an earlier version wrote still open: see stored/README."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+import vdr
+from configs import video_dit
+from vdr import evaluate, report, results, train, trained
+from vdr.runtime import checkpoints, command_line, workdir
+from vdr.study import plan
+
+STORED = pathlib.Path(__file__).with_name("stored")
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+  """A copy to work in; paths in its configs are relative to it."""
+  shutil.copytree(STORED, tmp_path, dirs_exist_ok=True)
+  monkeypatch.chdir(tmp_path)
+  return tmp_path
+
+
+def load_config(name):
+  return command_line.load_config(f"{name}/{workdir.CONFIG_NAME}")
+
+
+def test_a_checkpoint_opens_and_its_features_are_the_same(stored):
+  model = vdr.load("run")
+  assert (model.num_frames, model.height, model.width) == (5, 32, 32)
+  ramp = np.arange(5 * 32 * 32 * 3) % 251
+  video = ramp.reshape(5, 32, 32, 3).astype(np.uint8)
+  # Without noise no draw decides them: what commit 753d598 gives.
+  found = model.features(video, layers=[2], noise_level=0.0)
+  (values,) = found.values.values()
+  assert values.shape == (2, 4, 4, 64)
+  assert values.mean() == pytest.approx(0.33513635, rel=1e-4)
+  assert values.std() == pytest.approx(2.1425667, rel=1e-4)
+
+
+def test_a_killed_training_run_is_resumed(stored, capsys):
+  train.run(load_config("run"), "run")
+  assert checkpoints.read_meta(pathlib.Path("run"))["step"] == 2
+  lines = [
+    json.loads(line)
+    for line in (stored / "run" / "metrics.jsonl").read_text().splitlines()
+  ]
+  assert [x["step"] for x in lines if "loss" in x] == [1, 2]
+
+
+def test_a_config_written_today_is_that_of_the_stored_directory(stored):
+  cfg = video_dit.get_config("debug")
+  command_line.override(
+    cfg,
+    [
+      "--config.saving.budgets_percent=(50,100)",
+      "--config.log.samples_every_steps=0",
+      "--config.data.sources.main.num_frames=5",
+    ],
+  )
+  assert workdir.claim("run", cfg, train.SECTIONS) == pathlib.Path("run")
+
+
+def test_a_finished_evaluation_is_not_run_again(stored, capsys):
+  before = (stored / "evaluation/shape/result.json").read_bytes()
+  evaluate.run(load_config("evaluation"), "evaluation")
+  assert (stored / "evaluation/shape/result.json").read_bytes() == before
+  assert "shape: top_1 0.000" in capsys.readouterr().out
+
+
+def test_an_old_checkpoint_is_evaluated(stored):
+  shutil.rmtree(stored / "evaluation" / "shape")
+  evaluate.run(load_config("evaluation"), "evaluation")
+  old = results.read(STORED / "evaluation" / "shape")
+  new = results.read(stored / "evaluation" / "shape")
+  assert new["backbone"] == old["backbone"]
+  assert trained.load("run").meta["hash"] == old["backbone"]["hash"]
+
+
+def test_a_report_is_written_of_an_old_study(stored):
+  report.write(stored / "study", stored / "report")
+  found = json.loads((stored / "report" / "report.json").read_text())
+  assert found["problems"] == []
+  assert [row["task"] for row in found["headline"]] == ["shape", "action"]
+  assert found["headline"][0]["video"]["value"] == 0.25
+  assert len(found["tables"]["cells"]) == 16
+
+
+def test_the_plan_of_an_old_study_is_that_of_today(stored):
+  cells = plan.make(load_config("study"))
+  told = json.loads((stored / "study" / "study.json").read_text())
+  assert {c.name for c in cells} == {c["name"] for c in told["cells"]}
