@@ -18,10 +18,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vdr.runtime import errors, plain_configs
-
-# Config files import `configs.base`, wherever vdr is started from.
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from vdr.runtime import config_files, errors, plain_configs
 
 
 def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, str]:
@@ -55,32 +52,31 @@ def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, str]:
 def load_config(spec: str) -> ml_collections.ConfigDict:
   """The config that `path/to/file.py[:variant]` names, locked.
 
+  `configs/NAME.py` is vdr's own where the working directory has no such file.
   The `config.json` of a work directory is a config, too.
 
   Raises:
     UserError: there is no such file or variant, or the file raises.
   """
   name, colon, variant = spec.partition(":")
-  path = pathlib.Path(name)
+  path = config_files.find(name)
   if path.is_file() and path.suffix == ".json" and not colon:
     return _read_json(path)
   if not path.is_file() or path.suffix != ".py":
-    known = sorted(file.name for file in ROOT.glob("configs/[!_]*.py"))
-    known = [name for name in known if name != "base.py"]
     raise errors.UserError(
       f"--config={spec}: there is no config file {name}; configs/ has"
-      f" {', '.join(known) or 'none'}"
+      f" {', '.join(config_files.known()) or 'none'}"
     )
-  if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
   try:
-    config = _run(path, [variant] if colon else [])
+    with config_files.importable():
+      config = _run(path, [variant] if colon else [])
   except errors.UserError as error:
     raise errors.UserError(f"--config={spec}: {error}") from error
   except Exception as error:
     # The place is the deepest line of the config file itself.
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    here = str(path.absolute())  # as Python names the file
+    lines = [frame.lineno for frame in frames if frame.filename == here]
     place = f"{name}, line {lines[-1]}," if lines else name
     raise errors.UserError(
       f"--config={spec}: {place} raised {type(error).__name__}:"
