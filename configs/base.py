@@ -23,6 +23,11 @@ from configs.fields.report import report
 from configs.fields.study import runner, study
 from vdr.runtime import command_line, errors
 
+# Fields and groups of fields that had another name in earlier versions, which
+# checkpoints and work directories still have: old name → new name. A source of
+# any name is `sources.main` here.
+RENAMED: dict[str, str] = {}
+
 
 def default() -> ConfigDict:
   """The config that every other one starts from, unlocked."""

@@ -41,6 +41,26 @@ def test_a_checkpoint_opens_and_its_features_are_the_same(stored):
   assert values.std() == pytest.approx(2.1425667, rel=1e-4)
 
 
+def test_a_checkpoint_from_before_some_fields_existed_opens(stored, caplog):
+  """One warning for the checkpoint, one for the tokenizer beside it."""
+  meta = stored / "run/checkpoints/1/meta/metadata"
+  tree = json.loads(meta.read_text())
+  was = tree["model"]["adaln_rank"]
+  for model in (tree["model"], tree["config"]["model"]):
+    del model["adaln_rank"]
+  del tree["config"]["train"]["amount"], tree["config"]["extract"]
+  tree["config"]["train"]["gone"] = 1
+  meta.write_text(json.dumps(tree))
+  model = trained.load("run")
+  assert model.model.adaln_rank == was  # the default
+  assert model.config.train.amount == 100_000.0
+  (record,) = [r for r in caplog.records if "version" in r.getMessage()]
+  line = record.getMessage()
+  assert line.startswith("run is of another version of vdr")
+  for part in ("model.adaln_rank=2", "extract.dtype=", "train.gone=1"):
+    assert line.count(part) == 1
+
+
 def test_a_killed_training_run_is_resumed(stored, capsys):
   train.run(load_config("run"), "run")
   assert checkpoints.read_meta(pathlib.Path("run"))["step"] == 2

@@ -17,8 +17,8 @@ class Trained(NamedTuple):
   """A model with its tokenizer.
 
   Attributes:
-    config: the whole config that it was trained with, of another version of
-      vdr maybe.
+    config: the whole config that it was trained with; see
+      `plain_configs.from_json` for one of another version of vdr.
     model: its `config.model`, latent channels and all.
     params: of the model.
     tokenizer: the tokenizer's config.
@@ -54,7 +54,9 @@ def load(
     )
   path = pathlib.Path(path).expanduser()
   meta = checkpoints.read_meta(path, step)
-  model = plain_configs.from_json(meta["model"])
+  step = meta["step"]  # a run that is going on may save another meanwhile
+  config = plain_configs.from_json(meta["config"], path)
+  model = plain_configs.from_json(meta["model"], section="model")
   abstract = jax.eval_shape(lambda key: dit.init(model, key), jax.random.key(0))
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(
@@ -68,5 +70,4 @@ def load(
       f"{file} is not the tokenizer that {path} was trained with; put that one"
       " in its place"
     )
-  config = plain_configs.from_json(meta["config"])
   return Trained(config, model, params, tokenizer_cfg, tokenizer_params, meta)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import base
 from vdr.runtime import errors, workdir
 
 
@@ -103,6 +104,42 @@ class TestClaim:
     claim(tmp_path, config())
     message = refusal(tmp_path, config(seed=3, sizes=(1,), more=1))
     assert "there more is absent, here 1 and 2 more;" in message
+
+  def test_a_field_that_did_not_exist_yet_had_its_default(self, tmp_path):
+    started = base.default()
+    stored = tmp_path / workdir.CONFIG_NAME
+    workdir.claim(tmp_path, started, ("model", "data"))
+    tree = json.loads(stored.read_text())
+    del tree["model"]["patch"], tree["data"]["sources"]["main"]["stride"]
+    stored.write_text(json.dumps(tree))
+    workdir.claim(tmp_path, started, ("model", "data"))
+    changed = base.default()
+    changed.data.sources.main.stride = 2
+    with pytest.raises(errors.UserError, match=r"stride is 1, here 2;"):
+      workdir.claim(tmp_path, changed, ("model", "data"))
+
+  def test_a_source_more_or_less_is_another_config(self, tmp_path):
+    started, more = base.default(), base.default()
+    with more.unlocked():
+      more.data.sources.extra = (
+        more.data.sources.main.copy_and_resolve_references()
+      )
+    for i, (first, second) in enumerate(((started, more), (more, started))):
+      workdir.claim(tmp_path / str(i), first, ("data",))
+      with pytest.raises(errors.UserError, match=r"data.sources.extra.*absent"):
+        workdir.claim(tmp_path / str(i), second, ("data",))
+
+  def test_a_field_that_is_gone_has_no_say_but_is_named(self, tmp_path, caplog):
+    cfg = base.default()
+    stored = tmp_path / workdir.CONFIG_NAME
+    workdir.claim(tmp_path, cfg, ("model",))
+    tree = json.loads(stored.read_text())
+    tree["model"]["flux"] = 3
+    tree["judge"]["gone"] = 4  # not compared, so not named
+    stored.write_text(json.dumps(tree))
+    workdir.claim(tmp_path, cfg, ("model",))
+    (record,) = caplog.records
+    assert record.getMessage().endswith("do not exist any more: model.flux=3")
 
   def test_a_bool_is_no_number(self, tmp_path):
     claim(tmp_path, config(flip=1))

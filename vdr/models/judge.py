@@ -283,7 +283,7 @@ def load(path: str | pathlib.Path) -> tuple[Config, Params, dict[str, Any]]:
     with np.load(path, allow_pickle=False) as file:
       flat = {name: file[name] for name in file.files}
     about = json.loads(str(flat.pop("about")))
-    cfg = plain_configs.from_json(about["config"])
+    cfg = plain_configs.from_json(about["config"], path, "judge")
     expected = about["hash"]
   except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
     raise errors.UserError(

@@ -301,4 +301,4 @@ def load(path: pathlib.Path) -> tuple[Config, Params]:
     for part in parts:
       node = node.setdefault(part, {})
     node[last] = jnp.asarray(value)
-  return plain_configs.from_json(cfg), params
+  return plain_configs.from_json(cfg, path, "tokenizer"), params

@@ -1,12 +1,11 @@
 """Section 8: how it was done, so that it can be done again and be trusted."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from vdr.report import parts, words
 from vdr.report import study as study_lib
-from vdr.runtime import architecture, checkpoints, errors
+from vdr.runtime import architecture, checkpoints, errors, plain_configs
 
 Json = dict[str, Any]
 
@@ -89,7 +88,7 @@ def compare(
   networks = [_architecture(study, model) for model in (video, image)]
   if len(configs) < 2:
     return found
-  flat = [_flatten(config) for config in configs]
+  flat = [plain_configs.flatten(config) for config in configs]
   for name in sorted(flat[0].keys() | flat[1].keys()):
     values = [f.get(name, ABSENT) for f in flat]
     if values[0] != values[1]:
@@ -142,7 +141,7 @@ def _said(found: Json) -> str:
 
 def _config(study: study_lib.Study, model: study_lib.Model) -> Json | None:
   cell = study.named(model.cell)
-  return study.read_json(cell, "config.json") if cell else None
+  return study.config(cell) if cell else None
 
 
 def _architecture(
@@ -156,16 +155,6 @@ def _architecture(
   except errors.UserError as error:
     study.problems.append(f"{cell.name}: {error}")
     return None
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Json:
-  flat: Json = {}
-  for key, value in tree.items():
-    if isinstance(value, Mapping) and value:
-      flat |= _flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
 
 
 def _differences(rows: list[Json]) -> parts.Table:

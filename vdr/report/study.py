@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from vdr import results
 from vdr.metrics import accumulators
-from vdr.runtime import errors, logs
+from vdr.runtime import errors, logs, plain_configs
+from vdr.runtime import workdir as workdirs
 
 NAME = "study.json"
 SCHEMA_VERSION = 1
@@ -126,7 +127,7 @@ class Study:
     """All tasks of the study, also those that have not been run."""
     found: dict[str, None] = {}
     for cell in self.find("main"):
-      config = self.read_json(cell, "config.json", expected=False)
+      config = self.config(cell, expected=False)
       for name in config["evaluate"]["tasks"] if config else ():
         found[name] = None
       if cell.folder.is_dir():
@@ -173,6 +174,11 @@ class Study:
     except (OSError, ValueError) as error:
       self.problems.append(f"{cell.name}: {name} can't be read ({error})")
     return None
+
+  def config(self, cell: Cell, expected: bool = True) -> Json | None:
+    """The config of a cell, with the fields of this version."""
+    found = self.read_json(cell, workdirs.CONFIG_NAME, expected)
+    return None if found is None else plain_configs.complete(found).tree
 
   def metrics(self, cell: Cell) -> list[Json]:
     """What training told, a line for each step that was logged."""

@@ -103,7 +103,7 @@ def _read_json(path: pathlib.Path) -> ml_collections.ConfigDict:
       f"--config={path}: it is no config of vdr; work directories have theirs"
       " in config.json"
     )
-  return plain_configs.from_json(tree)
+  return plain_configs.from_json(tree, path)
 
 
 def _run(path: pathlib.Path, args: list[str]) -> Any:

@@ -222,13 +222,15 @@ def _is_temporary(entry: pathlib.Path) -> bool:
 def _refuse_other_config(
   path: pathlib.Path, old: dict, new: dict, sections: Sequence[str]
 ) -> None:
-  old_flat, new_flat = _flatten(old), _flatten(new)
+  stored, new_flat = plain_configs.complete(old), plain_configs.flatten(new)
   compared = ("job", "seed", *sections)
+  # A field that did not exist yet had what is its default now.
+  old_flat = plain_configs.flatten(stored.tree) | stored.ignored
+  of_both = new_flat.keys() | old_flat.keys() - stored.missing.keys()
+  keys = {key for key in of_both if key.partition(".")[0] in compared}
+  gone = stored.ignored.keys() & keys - new_flat.keys()
   changed = sorted(
-    key
-    for key in old_flat.keys() | new_flat.keys()
-    if key.partition(".")[0] in compared
-    and _shown(old_flat, key) != _shown(new_flat, key)
+    key for key in keys - gone if _shown(old_flat, key) != _shown(new_flat, key)
   )
   if changed:
     key = changed[0]
@@ -239,6 +241,8 @@ def _refuse_other_config(
       f" another --workdir, or start with the config in {path / CONFIG_NAME} to"
       " go on with that work"
     )
+  ignored = {key: stored.ignored[key] for key in sorted(gone)}
+  plain_configs.warn(stored._replace(missing={}, ignored=ignored), path)
 
 
 def _shown(flat: dict, key: str) -> str:
@@ -247,13 +251,3 @@ def _shown(flat: dict, key: str) -> str:
   As text, NaN equals itself.
   """
   return repr(flat[key]) if key in flat else "absent"
-
-
-def _flatten(tree: dict, prefix: str = "") -> dict:
-  flat = {}
-  for key, value in tree.items():
-    if isinstance(value, dict) and value:
-      flat |= _flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat

@@ -166,7 +166,7 @@ def start_loop(
   from vdr.study import plan
 
   compilation.use_cache()
-  config = plain_configs.from_json(plain)
+  config = plain_configs.from_json(plain, study)
   path = pathlib.Path(study)
   _loop(_only(plan.make(config), config), path, lambda cell: None, quiet=True)
 

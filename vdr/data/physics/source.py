@@ -11,7 +11,7 @@ from array_record.python import array_record_data_source
 from vdr.data import clips, schema, transforms
 from vdr.data import source as source_lib
 from vdr.data.physics import clip, records, scenes
-from vdr.runtime import errors, workdir
+from vdr.runtime import errors, plain_configs, workdir
 
 # Without a directory, clips are simulated as they are read, from this seed.
 LIVE_SEED, LIVE_CLIPS = 0, 1 << 20
@@ -52,9 +52,7 @@ class PhysicsSource:
     else:
       stored, lengths = _read_metadata(self._path)
       _check_split(cfg.split, tuple(lengths), str(self._path))
-      self.settings = clip.Settings.from_config(
-        ml_collections.ConfigDict(stored["physics"])
-      )
+      self.settings = clip.Settings.from_config(stored.physics)
       self._shard_lengths = lengths[cfg.split]
       self._length = sum(self._shard_lengths)
     self._shapes = records.shapes(self.settings)
@@ -139,7 +137,9 @@ class PhysicsSource:
     return {k: v for k, v in self.__dict__.items() if k != "_reader"}
 
 
-def _read_metadata(path: pathlib.Path) -> tuple[dict, dict[str, list[int]]]:
+def _read_metadata(
+  path: pathlib.Path,
+) -> tuple[ml_collections.ConfigDict, dict[str, list[int]]]:
   """The config that made a data set, and the lengths of each split's shards."""
   try:
     info = json.loads((path / "dataset_info.json").read_text())
@@ -154,7 +154,7 @@ def _read_metadata(path: pathlib.Path) -> tuple[dict, dict[str, list[int]]]:
     split["name"]: [int(length) for length in split["shardLengths"]]
     for split in info["splits"]
   }
-  return config, lengths
+  return plain_configs.from_json(config, path), lengths
 
 
 def _check_split(split: str, splits: tuple[str, ...], place: str) -> None:
