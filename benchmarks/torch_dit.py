@@ -233,6 +233,7 @@ def load(model: VideoDiT, params: Params) -> None:
   _fill_low_rank(model.final_adaln, params["final_adaln"])
   fill(model.final, params["final"])
   for index, block in enumerate(model.blocks):
+    assert isinstance(block, Block)  # a list of modules has no other type
     own = _take(params["blocks"], index)
     fill(block.attention.qkv, own["attention"]["qkv"])
     fill(block.attention.out, own["attention"]["out"], ins=2)

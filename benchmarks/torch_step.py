@@ -102,9 +102,11 @@ class Maker:
     torch.set_float32_matmul_precision("high")  # TF32, as JAX by default
     model, g = self._model().eval(), self._rows["clips"]
     caught: list[Tensor] = []
-    model.blocks[layer - 1].register_forward_hook(
-      lambda module, args, output: caught.append(output)
-    )
+
+    def catch(module: torch.nn.Module, args: Any, output: Any) -> None:
+      caught.append(output)
+
+    model.blocks[layer - 1].register_forward_hook(catch)
 
     def noised() -> Tensor:
       return mix(g["alpha"], g["latents"], g["sigma"], g["eps"])
@@ -131,7 +133,7 @@ class Maker:
     """A step, and what waits for its loss."""
     torch.set_float32_matmul_precision("high")  # TF32, as JAX by default
     cfg, model = self._config.optimizer, self._model()
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
     averages = [
       [p.detach().clone() for p in parameters] for _ in cfg.ema_decays
     ]
@@ -153,7 +155,10 @@ class Maker:
       optimizer.step()
       with torch.no_grad():
         for decay, average in zip(cfg.ema_decays, averages, strict=True):
-          torch._foreach_lerp_(average, parameters, 1 - decay)
+          # One call for all; PyTorch exports no other way.
+          torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            average, parameters, 1 - decay
+          )
       return value.detach()
 
     return step, float
