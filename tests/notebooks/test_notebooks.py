@@ -163,3 +163,31 @@ def test_without_vdr_the_first_cell_says_what_to_do(tmp_path):
   )
   assert done.returncode == 1
   assert done.stderr == "Set CLONE to the address of vdr's git repository.\n"
+
+
+def test_the_first_cell_finds_a_clone_beside_it_named_vdr(tmp_path):
+  """Whose folder Python takes for the package until it is installed."""
+  clone = tmp_path / "vdr" / "vdr"
+  (clone / "runtime").mkdir(parents=True)
+  for name in ("__init__.py", "runtime/__init__.py"):
+    (clone / name).touch()
+  (clone / "main.py").write_text("import vdr.runtime.compilation")
+  (clone / "runtime" / "compilation.py").write_text(
+    "def use_cache():\n  print(__file__)\n"
+  )
+  before = (
+    "import importlib.metadata, subprocess, sys\n"
+    "sys.path.insert(0, '')\n"
+    "importlib.metadata.version = lambda name: ''\n"
+    "subprocess.run = lambda words, check: print(*words)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-I", "-S", "-c", before + code("quickstart")[0]],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  install, file = done.stdout.splitlines()
+  assert install.split("--editable ")[1].split()[0] == str(tmp_path / "vdr")
+  assert file == str(clone / "runtime" / "compilation.py")

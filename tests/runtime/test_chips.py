@@ -41,5 +41,5 @@ def test_published_numbers():
 
 def test_without_libtpu_its_installation_is_named(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(errors.UserError, match="setup.sh tpu"):
+  with pytest.raises(errors.UserError, match=r"pip install jax\[tpu\]"):
     chips.devices("v5e:2x2")

@@ -75,5 +75,5 @@ def test_an_unknown_cluster_is_refused(tmp_path):
 
 def test_without_submitit_it_says_how_to_get_it(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "submitit", None)
-  with pytest.raises(errors.UserError, match="launch/setup.sh cluster"):
+  with pytest.raises(errors.UserError, match="pip install submitit"):
     list(cluster.submit(config(), tmp_path, print))

@@ -88,7 +88,7 @@ def devices(topology: str) -> list[Any]:
   if importlib.util.find_spec("libtpu") is None:
     raise errors.UserError(
       f"topology={topology!r} needs libtpu, which compiles for TPUs; install it"
-      " with `source launch/setup.sh tpu`"
+      " with `pip install jax[tpu]`"
     )
   # There is no TPU to ask what it is, and no metadata server to wait for.
   for name, value in (

@@ -57,7 +57,7 @@ def submit(
     import submitit  # pyright: ignore[reportMissingImports]
   except ImportError as error:
     raise errors.UserError(
-      "runner.kind=submitit needs submitit; source launch/setup.sh cluster"
+      "runner.kind=submitit needs submitit: pip install submitit"
     ) from error
   executor = submitit.AutoExecutor(folder=study / LOGS, cluster=cfg.cluster)
   options = {"timeout_min": round(60 * cfg.hours), "name": "vdr-study"}
