@@ -142,7 +142,7 @@ def test_draws_are_spread_as_slow_ones(final):
   assert fast.draws.mean() == pytest.approx(slow.mean(), abs=0.2 * slow.std())
   assert fast.draws.std() == pytest.approx(slow.std(), rel=0.1)
   left_out = [run.keep(np.arange(40) != i).score() for i in range(40)]
-  np.testing.assert_allclose(fast.without_clip[:, 0], left_out)
+  np.testing.assert_allclose(fast.without_group[:, 0], left_out)
 
 
 def test_the_same_clips_are_drawn_for_all():
@@ -179,7 +179,7 @@ def test_runs_of_one_seed_are_drawn_together():
   averaged = [means(several.mean(axis=0)) for several in values]
   together = statistics.bootstrap({"a": nested}, 500)
   mean = statistics.bootstrap({"a": averaged}, 500)
-  for name in ("scores", "draws", "without_clip", "without_seed"):
+  for name in ("scores", "draws", "without_group", "without_seed"):
     np.testing.assert_allclose(getattr(together, name), getattr(mean, name))
 
 

@@ -2,9 +2,13 @@
 
 Backbones are compared on the same clips, so clips are drawn again with
 replacement, the same ones for all of them, and every score is computed anew
-from the rows of its `Ratio`. Probes fitted from several seeds are drawn, too.
+from the rows of its `Ratio`. Clips of one group, such as a video, are no
+independent samples: a group is drawn as a whole (cluster bootstrap; Davison &
+Hinkley, "Bootstrap methods", 1997, §3.8). Probes fitted from several seeds are
+drawn, too.
 
-    drawn = statistics.bootstrap({"image": image_ratios, "video": video_ratios})
+    runs = {"image": image_ratios, "video": video_ratios}
+    drawn = statistics.bootstrap(runs, groups=groups)
     drawn.score("video")  # value, low, high
     drawn.difference("video", "image")  # and a p-value
     drawn.gain("video", "image", Goal(lower_is_better=True))
@@ -16,7 +20,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, UInt16
+from jaxtyping import Float, Float64, Int64, Shaped, UInt16
 from scipy import special
 
 from vdr.metrics import accumulators
@@ -25,6 +29,9 @@ from vdr.metrics import accumulators
 PIECE = 2_000_000
 # Up to so many numbers are kept: all scores of a test set have the same draws.
 KEPT = 30_000_000
+
+# Intervals of fewer groups are too narrow: their spread is hardly known.
+LEAST_GROUPS = 20
 
 # One seed's: a score, or several whose mean counts.
 Run = accumulators.Ratio | Sequence[accumulators.Ratio]
@@ -99,8 +106,8 @@ class Resampled:
   Attributes:
     names: the backbones.
     scores: from all clips, a mean over seeds.
-    draws: the same from clips and seeds drawn with replacement.
-    without_clip: the same, each clip left out once.
+    draws: the same from groups and seeds drawn with replacement.
+    without_group: the same, each group left out once.
     without_seed: the same, each seed left out once: for each number of seeds
       that backbones have, with the others as they are.
   """
@@ -108,7 +115,7 @@ class Resampled:
   names: tuple[str, ...]
   scores: Float64[np.ndarray, " b"]
   draws: Float64[np.ndarray, "r b"]
-  without_clip: Float64[np.ndarray, "n b"]
+  without_group: Float64[np.ndarray, "g b"]
   without_seed: tuple[Float64[np.ndarray, "_s b"], ...]
 
   def score(self, name: str, level: float = 0.95) -> Estimate:
@@ -155,12 +162,12 @@ class Resampled:
     value = float(of(self.scores))
     draws = of(self.draws)
     draws = draws[np.isfinite(draws)]  # draws of nothing but skipped clips
-    if not np.isfinite(value) or not len(draws) or len(self.without_clip) < 2:
+    if not np.isfinite(value) or not len(draws) or len(self.without_group) < 2:
       return dataclasses.replace(NOTHING, value=value)
     # 0.7 - 0.6 is not 0.8 - 0.7: draws this close are equal but for rounding.
     near = 1e-12 * np.abs(self.scores).max()
     bias = _normal_score(draws, value, near)
-    left_out = (self.without_clip, *self.without_seed)
+    left_out = (self.without_group, *self.without_seed)
     curve = _acceleration(near, *map(of, left_out))
     shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     ends = special.ndtr(bias + shifted / np.maximum(1 - curve * shifted, 1e-9))
@@ -178,10 +185,11 @@ def bootstrap(
   runs: Mapping[str, Sequence[Run]],
   num_draws: int = 10_000,
   seed: int = 0,
+  groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Resampled:
-  """Scores of backbones on clips and seeds drawn with replacement.
+  """Scores of backbones on groups of clips and seeds drawn with replacement.
 
-  Clips and seeds are drawn independently of each other, the same clips for all
+  Groups and seeds are drawn independently of each other, the same for all
   backbones, and the same seeds for those with as many; with crossed data that
   errs on the safe side (Owen, "The pigeonhole bootstrap", 2007). Of s seeds
   s - 1 are drawn, which makes their variance unbiased (Rao & Wu 1988); still,
@@ -193,6 +201,7 @@ def bootstrap(
       probes on one pretrained network, are drawn together: their mean counts.
     num_draws: how many times.
     seed: of the draws.
+    groups: of each clip, by name or number; None: every clip is its own.
 
   Returns:
     What intervals and p-values are computed from.
@@ -201,20 +210,21 @@ def bootstrap(
     ValueError: the runs don't fit each other.
   """
   tables, final = _tables(runs)
+  tables = _by_group(tables, groups)
   n, sizes = len(tables[0]), sorted({table.shape[2] for table in tables})
   score = functools.partial(_scores, final=final)
   make = _kept_pieces if n * num_draws <= KEPT else _pieces
   draws = []
   with np.errstate(invalid="ignore"):
     for counts, seeds in make(n, tuple(sizes), num_draws, seed):
-      clips = counts.astype(np.float64)
+      times = counts.astype(np.float64)
       drawn = [
-        (clips @ table.reshape(n, -1)).reshape(-1, *table.shape[1:])
+        (times @ table.reshape(n, -1)).reshape(-1, *table.shape[1:])
         for table in tables
       ]
       draws.append([(score(d) * seeds[d.shape[2]]).sum(axis=-1) for d in drawn])
     by_seed = [score(table.sum(axis=0)) for table in tables]
-    without_clip = [
+    without_group = [
       score(_left(table.sum(axis=0) - table)).mean(axis=-1) for table in tables
     ]
   scores = np.array([s.mean() for s in by_seed])
@@ -222,7 +232,7 @@ def bootstrap(
     names=tuple(runs),
     scores=scores,
     draws=np.concatenate(draws, axis=1).T,
-    without_clip=np.stack(without_clip, axis=1),
+    without_group=np.stack(without_group, axis=1),
     without_seed=tuple(_without(by_seed, s) for s in sizes if s > 1),
   )
 
@@ -279,8 +289,31 @@ def _tables(
   return [np.ascontiguousarray(t) for t in ordered], finals.pop()
 
 
+def count_groups(groups: Shaped[np.ndarray, " n"]) -> int:
+  """How many groups there are."""
+  return len(np.unique(groups))
+
+
+def _by_group(
+  tables: list[Float64[np.ndarray, "n 2 _s _i _k"]],
+  groups: Shaped[np.ndarray, " m"] | None,
+) -> list[Float64[np.ndarray, "_g 2 _s _i _k"]]:
+  """Sums over the clips of each group, in the order of their first clips."""
+  if groups is None:
+    return tables
+  if len(groups) != len(tables[0]):
+    raise ValueError(f"{len(groups)} groups of {len(tables[0])} clips")
+  _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+  if len(first) == len(groups):
+    return tables
+  numbers = np.argsort(np.argsort(first))[numbers.reshape(-1)]
+  order = np.argsort(numbers, kind="stable")
+  starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+  return [np.add.reduceat(table[order], starts, axis=0) for table in tables]
+
+
 def _left(parts: np.ndarray) -> np.ndarray:
-  """Sums without one clip: no weight is less than 0, but for rounding."""
+  """Sums without one group: no weight is less than 0, but for rounding."""
   return np.stack([parts[:, 0], np.maximum(parts[:, 1], 0.0)], axis=1)
 
 
@@ -312,18 +345,18 @@ def _scores(
 def _pieces(
   n: int, sizes: tuple[int, ...], num_draws: int, seed: int
 ) -> Iterator[tuple[UInt16[np.ndarray, "r n"], dict[int, np.ndarray]]]:
-  """How often clips are drawn, and what seeds weigh by their number."""
+  """How often groups are drawn, and what seeds weigh by their number."""
   # Streams of their own: who else is compared changes nobody's draws.
   rng = np.random.default_rng(seed)
   streams = {s: np.random.default_rng([seed, s]) for s in sizes}
   for start in range(0, num_draws, max(PIECE // n, 1)):
     rows = min(max(PIECE // n, 1), num_draws - start)
-    clips = _draw(rng, rows, n, n).astype(np.uint16)
+    groups = _draw(rng, rows, n, n).astype(np.uint16)
     seeds = {
       s: _draw(stream, rows, s, max(s - 1, 1)) / max(s - 1, 1)
       for s, stream in streams.items()
     }
-    yield clips, seeds
+    yield groups, seeds
 
 
 @functools.lru_cache(maxsize=2)
@@ -352,7 +385,7 @@ def _normal_score(draws: np.ndarray, value: float, near: float) -> float:
 def _acceleration(near: float, *left_out: np.ndarray) -> float:
   """How the standard error changes with the value, from jackknifes.
 
-  With several factors, here clips and seeds, their influences are pooled as for
+  Influences of several factors, here groups and seeds, are pooled as for
   independent samples (Davison & Hinkley, "Bootstrap methods", 1997, eq. 5.28).
   """
   cubes = squares = 0.0
