@@ -45,7 +45,8 @@ def draw(tmp_path, monkeypatch):
     one, video, targets, perfect = case(name)
     folder = tmp_path / label
     answer = perfect if outputs is None else outputs
-    predictions.write(folder, one, video, targets, answer, **fields)
+    reference = one.reference(targets)
+    predictions.write(folder, one, video, targets, answer, reference, **fields)
     return pictures(folder)
 
   return run
@@ -128,5 +129,5 @@ def test_attention_is_bright_where_the_weight_is(name, num, draw):
 
 def test_no_clips_make_no_pictures(tmp_path):
   one, video, targets, perfect = case("depth")
-  predictions.write(tmp_path / "a", one, video[:0], targets, perfect)
+  predictions.write(tmp_path / "a", one, video[:0], targets, perfect, {})
   assert not (tmp_path / "a").exists()

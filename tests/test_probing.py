@@ -63,7 +63,7 @@ def test_where_features_are_streamed_all_hosts_fit_all(monkeypatch):
 
 
 def drawn(cell):
-  return probing.Drawn({}, {"cell": np.array(cell)}, None)
+  return probing.Drawn({}, {"cell": np.array(cell)}, {}, None)
 
 
 def fit(cell, select, hyper=(0.1, 0.0), drawn=None):
@@ -93,10 +93,3 @@ def test_only_if_all_diverged_on_all_hosts_it_ends(action):
   assert probed.best == 1
   with pytest.raises(errors.UserError, match="all probes of task action"):
     probing.choose_best(action, extraction(2), [lost, [fit(1, np.nan, None)]])
-
-
-def test_the_blind_know_the_prior(action):
-  train = {"action": np.array([3, 3, 1], np.int32)}
-  test = {"action": np.array([3, 1, 3], np.int32)}
-  scores = probing.blind(action, train, test)
-  assert scores["top_1"].score() == pytest.approx(2 / 3)

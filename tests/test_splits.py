@@ -68,9 +68,34 @@ def test_each_split_is_read_once_up_to_its_limit(cfg):
 def test_targets_are_those_of_clips_that_count(cfg):
   clips, (action,) = made(cfg, "action")
   train = clips.targets("train")
-  assert set(train) == {"clip_valid", "action/action"}
+  assert set(train) == {"clip_valid", "clip_index", "action/action"}
   own = splits.valid_targets(action, train)
   assert own["action"].tolist() == [0, 1, 3, 4, 5, 6]
+
+
+def test_clips_that_count_have_their_videos_and_groups(cfg, monkeypatch):
+  monkeypatch.setattr(Flaky, "video_of", lambda self, i: f"video {-(i // 2)}")
+  monkeypatch.setattr(Flaky, "group_of", lambda self, i: f"scene {i // 4}")
+  clips, (action,) = made(cfg, "action")
+  found = clips.clips("train")
+  assert found.index.tolist() == [0, 1, 3, 4, 5, 6]
+  a, b, c, d, e, f = found.video.tolist()
+  assert a == b and d == e and len({a, c, d, f}) == 4
+  assert found.group.tolist() == ["scene 0"] * 3 + ["scene 1"] * 3
+  known = clips.known(action)
+  assert known["test"].clips.index.tolist() == [0, 1, 3, 4, 5]
+  assert known["test"].targets["action"].tolist() == [0, 1, 3, 4, 5]
+
+
+def test_a_split_of_which_nothing_can_be_read_is_told(cfg, monkeypatch):
+  cfg.evaluate.num_clips.test = 1
+  clips, _ = made(cfg, "action")
+  read = Flaky.read
+  monkeypatch.setattr(
+    Flaky, "read", lambda self, i, rng: read(self, 2 if i == 0 else i, rng)
+  )
+  with pytest.raises(errors.UserError, match="none of the 1 clips of .*'test'"):
+    clips.clips("test")
 
 
 def test_the_second_reading_is_of_pixels_alone_and_says_the_same(cfg):

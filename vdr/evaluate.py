@@ -22,7 +22,7 @@ from vdr.metrics import statistics
 from vdr.probes import make
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
-from vdr.tasks import Task, task
+from vdr.tasks import Task, scoring, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -242,7 +242,6 @@ class _Evaluation:
       clips.width,
       extraction.frame_times,
     )
-    train = self._splits.targets("train")
     fits, turn = {}, 0
     for name, one in self._tasks.items():
       at = [(cell.layer, cell.noise_level) for cell in extraction.cells]
@@ -255,7 +254,7 @@ class _Evaluation:
         self._config.probe,
         shape,
         self._plan,
-        splits.valid_targets(one, train),
+        self._splits.known(one),
         probing.mine(extraction, only, turn),
         label=self._parts.label(f"{name}, {label}", units),
         shown=0 if places else self._num_shown(),
@@ -277,11 +276,11 @@ class _Evaluation:
   def _write(self, one: Task, found: _Found, beside: dict[str, _Found]) -> None:
     """The result of one task, once everything about it is known."""
     probed, primary = found.probed, one.primary
-    train, test = (
-      splits.valid_targets(one, self._splits.targets(split))
-      for split in ("train", "test")
+    known = self._splits.known(one)
+    scorer = scoring.Scorer(one, *known["test"])
+    blind = scorer.whole(
+      one.blind(known["train"].targets, known["test"].targets)
     )
-    blind = probing.blind(one, train, test)
     runs = {k: v[probed.best] for k, v in probed.runs.items()}
     seeds = len(runs[primary])
     goal = one.goal

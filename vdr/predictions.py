@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from vdr import draw, page, panels, strips
 from vdr.metrics import pose as pose_metrics
 from vdr.tasks import Task, boxes, classes, depth, points, pose
+from vdr.tasks.task import Scores
 
 Arrays = Mapping[str, np.ndarray]
 Clips = UInt8[np.ndarray, "b t h w 3"]
@@ -31,6 +32,7 @@ def write(
   video: Clips,
   targets: Arrays,
   outputs: Arrays,
+  reference: Arrays,
   attention: Float[np.ndarray, "b q t2 h2 w2"] | None = None,
 ) -> None:
   """Draws one task.
@@ -41,6 +43,7 @@ def write(
     video: the clips, those of one frame where the task is asked of images.
     targets: of these clips, as `Task.score` takes them.
     outputs: likewise.
+    reference: likewise.
     attention: weights of feature tokens, of `probes.readout.attention`.
   """
   if not len(video):
@@ -48,7 +51,8 @@ def write(
   folder.mkdir(parents=True, exist_ok=True)
   own = {k: np.asarray(v)[: len(video)] for k, v in targets.items()}
   said = {k: np.asarray(v)[: len(video)] for k, v in outputs.items()}
-  drawn, note = _draw(task, video, own, said)
+  scores = task.score(said, own, dict(reference))
+  drawn, note = _draw(task, video, own, said, scores)
   strips.write(
     folder, task.name, f"{task.title}: truth and prediction", note, drawn
   )
@@ -64,32 +68,37 @@ def write(
 
 
 def _draw(
-  task: Task, video: Clips, targets: Arrays, outputs: Arrays
+  task: Task,
+  video: Clips,
+  targets: Arrays,
+  outputs: Arrays,
+  scores: Scores,
 ) -> tuple[list[strips.Row], str]:
   """All clips of a task, and how to read them."""
+  parts = _parts(task.primary, scores)
   match task:
     case depth.Depth():
       note = (
         "Bright is near; one scale a clip, that of the truth. Error: relative,"
         f" black 0 to yellow {WORST_ERROR:.0%} and more."
       )
-      return list(_depth(task, video, targets, outputs)), note
+      return list(_depth(task, video, targets, outputs, parts)), note
     case points.Points():
       note = (
         "White rings: where points are. Dots: where the probe says they are,"
         " joined by a line. Faint: occluded, or said to be."
       )
-      return list(_points(task, video, targets, outputs)), note
+      return list(_points(video, targets, outputs, parts)), note
     case boxes.Boxes():
       note = "White, thin: true boxes. In colour: predicted ones."
-      return list(_boxes(task, video, targets, outputs)), note
+      return list(_boxes(video, targets, outputs, parts)), note
     case pose.Pose():
       note = (
         "Grey: camera of the first frame. Dark: of the last one. Orange: as"
         " predicted. From above: where it went and looks, one scale for all."
         " Its view: the picture's outline, seen from the first camera."
       )
-      return list(_pose(task, video, targets, outputs)), note
+      return list(_pose(video, targets, outputs, scores)), note
     case classes.Classes():
       note = "Green: the true class. Red: the likeliest one, where it is wrong."
       return list(_classes(task, video, targets, outputs)), note
@@ -97,10 +106,13 @@ def _draw(
 
 
 def _depth(
-  task: depth.Depth, video: Clips, targets: Arrays, outputs: Arrays
+  task: depth.Depth,
+  video: Clips,
+  targets: Arrays,
+  outputs: Arrays,
+  parts: list[str],
 ) -> Iterator[strips.Row]:
   near, far = depth.VALID_M
-  scores = _scores(task, targets, outputs)
   for i, clip in enumerate(video):
     true_m, pred_m = targets["depth_m"][i], outputs["map"][i, ..., 0]
     valid = (true_m > near) & (true_m < far)
@@ -115,15 +127,17 @@ def _depth(
       "predicted": draw.colour_depth(pred_m, valid, range_m),
       "error": np.where(valid[..., None], worst, draw.SKY),
     }
-    lines = [scores[i], f"{range_m[0]:.1f} to {range_m[1]:.1f} m"]
+    lines = [parts[i], f"{range_m[0]:.1f} to {range_m[1]:.1f} m"]
     shown = {k: strips.enlarge(v) for k, v in pictures.items()}
     yield strips.Row(_heading(i, lines), shown, task.frames)
 
 
 def _points(
-  task: points.Points, video: Clips, targets: Arrays, outputs: Arrays
+  video: Clips,
+  targets: Arrays,
+  outputs: Arrays,
+  parts: list[str],
 ) -> Iterator[strips.Row]:
-  scores = _scores(task, targets, outputs)
   said = _sigmoid(outputs["visible"]) * _sigmoid(outputs["certain"]) > 0.5
   for i, clip in enumerate(video):
     asked = _some(targets["query_visible"][i], MOST_POINTS)
@@ -135,14 +149,16 @@ def _points(
       said[i][asked],
     )
     total = int(targets["query_visible"][i].sum())
-    lines = [scores[i], f"{len(asked)} of {total} points"]
+    lines = [parts[i], f"{len(asked)} of {total} points"]
     yield strips.Row(_heading(i, lines), {"": strip}, _frames(clip))
 
 
 def _boxes(
-  task: boxes.Boxes, video: Clips, targets: Arrays, outputs: Arrays
+  video: Clips,
+  targets: Arrays,
+  outputs: Arrays,
+  parts: list[str],
 ) -> Iterator[strips.Row]:
-  scores = _scores(task, targets, outputs)
   for i, clip in enumerate(video):
     valid, true = targets["boxes_valid"][i], targets["boxes_yxyx"][i]
     strip = draw.draw_boxes(
@@ -150,24 +166,23 @@ def _boxes(
     )
     white = np.full((len(true), 3), 255, np.uint8)
     strip = draw.draw_boxes(strip, true, valid, white, width=1.1)
-    yield strips.Row(_heading(i, [scores[i]]), {"": strip}, _frames(clip))
+    yield strips.Row(_heading(i, [parts[i]]), {"": strip}, _frames(clip))
 
 
 def _pose(
-  task: pose.Pose, video: Clips, targets: Arrays, outputs: Arrays
+  video: Clips, targets: Arrays, outputs: Arrays, scores: Scores
 ) -> Iterator[strips.Row]:
   true, pred = (x["pose"].astype(np.float64) for x in (targets, outputs))
   finite = np.all(np.isfinite(pred), axis=(1, 2))
   pred = np.where(finite[:, None, None], pred, np.nan)
   pred[finite, :, :3] = pose_metrics.project_rotation(pred[finite, :, :3])
   reach = max(LEAST_REACH, float(np.abs(true[..., 3]).max()))
-  found = task.score(dict(outputs), dict(targets))
   for i, clip in enumerate(video):
     cameras = [(true[i], panels.TRUTH), (pred[i], panels.SAID)]
     above = panels.camera_map(strips.SIDE_PX, cameras, reach)
     view = panels.camera_view(strips.SIDE_PX, cameras, VIEW_DISTANCE)
     errors = [
-      float(found[name].values()[i])
+      float(scores[name].values()[i])
       for name in ("translation_error", "rotation_error_deg")
     ]
     lines = [
@@ -260,13 +275,11 @@ def _places(
   return None
 
 
-def _scores(task: Task, targets: Arrays, outputs: Arrays) -> list[str]:
-  """Each clip's own part in the primary metric."""
-  name = task.primary
-  values = task.score(dict(outputs), dict(targets))[name].values()
+def _parts(name: str, scores: Scores) -> list[str]:
+  """Each clip's own part in a metric."""
   return [
     f"{name} {value:.3f}" if np.isfinite(value) else "nothing to score"
-    for value in values
+    for value in scores[name].values()
   ]
 
 

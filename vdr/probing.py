@@ -13,7 +13,7 @@ Several hosts share the reading, batch by batch, and the probes, cell by cell:
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +29,7 @@ from vdr.probes import head as head_lib
 from vdr.probes import readout as readout_lib
 from vdr.probes.plan import Plan
 from vdr.runtime import errors, hosts, progress
-from vdr.tasks import Task, task
+from vdr.tasks import Task, scoring, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -51,11 +51,13 @@ class Drawn(NamedTuple):
   Attributes:
     targets: of the task, as `Task.score` takes them.
     outputs: likewise.
+    reference: likewise.
     attention: what it looks at; None of heads without attention.
   """
 
   targets: Arrays
   outputs: Arrays
+  reference: Arrays
   attention: Float[np.ndarray, "b q t h w"] | None
 
 
@@ -204,7 +206,7 @@ def fit(
   cfg: Config,
   shape: task.Shape,
   plan: Plan,
-  train: Arrays,
+  known: Mapping[str, splits.Known],
   cells: Sequence[int],
   label: str = "",
   shown: int = 0,
@@ -217,7 +219,7 @@ def fit(
     cfg: config.probe.
     shape: of clips and features.
     plan: how probes are fitted.
-    train: the task's targets of the clips to fit on.
+    known: of the task and of each split.
     cells: at which; there may be none.
     label: for the progress bar.
     shown: test clips whose outputs and attention are kept, to be drawn.
@@ -228,7 +230,7 @@ def fit(
     split: _for_task(part, one, cells)
     for split, part in extraction.blocks.items()
   }
-  readout = one.readout(cfg, shape, train)
+  readout = one.readout(cfg, shape, known["train"].targets)
   plan = dataclasses.replace(
     plan, batch_size=readout.batch_size, num_steps=readout.num_steps
   )
@@ -241,7 +243,9 @@ def fit(
     label=label or one.name,
     quiet=not hosts.is_first(),
   )
-  scores = _scores(one, readout.head, fitted.params, blocks["select"], plan)
+  scores = _scores(
+    one, known["select"], readout.head, fitted.params, blocks["select"], plan
+  )
   primary = scores[one.primary]
   select = np.array([[[r.score() for r in s] for s in h] for h in primary])
   worse = one.goal.lower_is_better
@@ -250,8 +254,9 @@ def fit(
   by_cell = np.where(hypers == choose.NONE, np.nan, by_cell)
   best = _best(one, by_cell)
   params = choose.take(fitted.params, hypers)
-  test = _scores(one, readout.head, params, blocks["test"], plan)
-  drawn = _outputs(readout.head, params, blocks["test"], best, shown)
+  test = _scores(one, known["test"], readout.head, params, blocks["test"], plan)
+  reference = one.reference(known["test"].targets)
+  drawn = _outputs(readout.head, params, blocks["test"], reference, best, shown)
   return [
     Fit(
       cell,
@@ -309,29 +314,35 @@ Runs = dict[str, list[list[list[accumulators.Ratio]]]]
 
 
 def _scores(
-  one: Task, head: Any, params: Any, blocks: blocks_lib.Blocks, plan: Plan
+  one: Task,
+  known: splits.Known,
+  head: Any,
+  params: Any,
+  blocks: blocks_lib.Blocks,
+  plan: Plan,
 ) -> Runs:
-  parts: dict[tuple[str, int, int, int], list[accumulators.Ratio]] = {}
   cells, hypers, seeds = jax.tree.leaves(params)[0].shape[:3]
-  for raw, targets in engine.predict(head, params, blocks, plan):
-    found = {k: np.asarray(v) for k, v in raw.items()}
-    valid = targets.pop("clip_valid")
-    for place in np.ndindex(cells, hypers, seeds):
-      own = {k: v[place] for k, v in found.items()}
-      for name, ratio in one.score(own, targets).items():
-        parts.setdefault((name, *place), []).append(ratio.keep(valid))
-  joined = {k: accumulators.concatenate(v) for k, v in parts.items()}
+  batches = (
+    ({k: np.asarray(v) for k, v in raw.items()}, targets)
+    for raw, targets in engine.predict(head, params, blocks, plan)
+  )
+  found = scoring.Scorer(one, *known).score(batches, num_axes=3)
   return {
     name: [
-      [[joined[name, c, h, s] for s in range(seeds)] for h in range(hypers)]
+      [[joined[c, h, s] for s in range(seeds)] for h in range(hypers)]
       for c in range(cells)
     ]
-    for name in {key[0] for key in joined}
+    for name, joined in found.items()
   }
 
 
 def _outputs(
-  head: Any, params: Any, blocks: blocks_lib.Blocks, cell: int, count: int
+  head: Any,
+  params: Any,
+  blocks: blocks_lib.Blocks,
+  reference: Arrays,
+  cell: int,
+  count: int,
 ) -> Drawn | None:
   """What the first seed of a cell says of the first clips."""
   if not count:
@@ -342,8 +353,11 @@ def _outputs(
   targets = {k: v[:count] for k, v in block.targets.items()}
   attention = readout_lib.attention(head, own, x, targets)
   outputs = jax.jit(head.apply)(own, x, targets)
-  targets.pop("clip_valid")
-  return Drawn(*jax.tree.map(np.asarray, (targets, outputs, attention)))
+  targets, outputs, attention = jax.tree.map(
+    np.asarray, (targets, outputs, attention)
+  )
+  del targets[scoring.VALID], targets[scoring.INDEX]
+  return Drawn(targets, outputs, reference, attention)
 
 
 def _for_task(
@@ -359,8 +373,3 @@ def _for_task(
   if isinstance(blocks, blocks_lib.Block):
     return cut(blocks)
   return blocks_lib.Stream(lambda: map(cut, blocks))
-
-
-def blind(one: Task, train: Arrays, test: Arrays) -> task.Scores:
-  """Scores of who never saw a clip: targets are those of clips that count."""
-  return one.score(one.blind(train, test), test)

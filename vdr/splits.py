@@ -6,20 +6,33 @@ it is what one host would.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
 from vdr.data import loader
+from vdr.data import source as source_lib
 from vdr.runtime import errors, hosts
-from vdr.tasks import Task
+from vdr.tasks import Task, scoring
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 Arrays = dict[str, np.ndarray]
 SPLITS = ("train", "select", "test")
+
+
+class Known(NamedTuple):
+  """What is known of the clips of a split that count, in one task.
+
+  Attributes:
+    targets: of the task.
+    clips: which they are.
+  """
+
+  targets: Arrays
+  clips: scoring.Clips
 
 
 class Splits:
@@ -41,6 +54,8 @@ class Splits:
     self.num_clips: dict[str, int] = {}
     self.skipped: dict[str, int] = {}
     self._kept: dict[str, Arrays] = {}
+    self._sources: dict[str, source_lib.Source] = {}
+    self._clips: dict[str, scoring.Clips] = {}
 
   def batches(self, split: str) -> Iterator[tuple[Arrays, Arrays]]:
     """Every clip of a split, once, in order; the last batch is filled up.
@@ -50,7 +65,7 @@ class Splits:
 
     Yields:
       A batch, and the targets of all tasks, under "TASK/NAME"; `clip_valid`
-      there says which clips count.
+      there says which clips count, and `clip_index` which they are.
     """
     kept, parts = self._kept.get(split), []
     fields = {name for one in self.tasks for name in one.fields}
@@ -79,6 +94,34 @@ class Splits:
       raise errors.UserError(f"there are no clips in the split {split!r}")
     return self._kept[split]
 
+  def clips(self, split: str) -> scoring.Clips:
+    """The clips of a split that can be read, with their videos and groups.
+
+    Raises:
+      UserError: there are none.
+    """
+    if split not in self._clips:
+      kept = self.targets(split)
+      index = kept[scoring.INDEX][kept[scoring.VALID]]
+      if not len(index):
+        raise errors.UserError(
+          f"none of the {self.count(split)} clips of the split {split!r} can be"
+          " read; the log says why"
+        )
+      source = self._sources[split]
+      videos = [source.video_of(i) for i in index.tolist()]
+      groups = np.array([source.group_of(i) for i in index.tolist()])
+      _, numbers = np.unique(videos, return_inverse=True)
+      self._clips[split] = scoring.Clips(index, numbers.reshape(-1), groups)
+    return self._clips[split]
+
+  def known(self, one: Task) -> dict[str, Known]:
+    """What is known of all splits in one task."""
+    return {
+      split: Known(valid_targets(one, self.targets(split)), self.clips(split))
+      for split in SPLITS
+    }
+
   def first_clips(self, count: int) -> UInt8[np.ndarray, "b t h w 3"]:
     """The first test clips; of tasks on images their middle frame.
 
@@ -103,6 +146,7 @@ class Splits:
       most = self._config.evaluate.num_clips[split]
       with self._loader(split, set()) as batches:
         self.num_clips[split] = min(batches.num_clips, most or 2**62)
+        (self._sources[split],) = batches.sources.values()
     return self.num_clips[split]
 
   def _loader(
@@ -138,7 +182,10 @@ class Splits:
         yield (number * count + index) * size, batch
 
   def _targets(self, batch: Arrays) -> Arrays:
-    found = {"clip_valid": batch["clip_valid"]}
+    found = {
+      scoring.VALID: batch[scoring.VALID],
+      scoring.INDEX: batch[scoring.INDEX].astype(np.int32),
+    }
     for one in self.tasks:
       own = one.targets(batch)
       found |= {f"{one.name}/{k}": v for k, v in own.items()}
@@ -146,17 +193,17 @@ class Splits:
 
 
 def own_targets(one: Task, targets: Mapping[str, Any]) -> dict[str, Any]:
-  """One task's targets of those of all, and `clip_valid`."""
+  """One task's targets of those of all, `clip_valid` and `clip_index`."""
   prefix = f"{one.name}/"
   return {
     k.removeprefix(prefix): v
     for k, v in targets.items()
-    if k.startswith(prefix) or k == "clip_valid"
+    if k.startswith(prefix) or k in (scoring.VALID, scoring.INDEX)
   }
 
 
 def valid_targets(one: Task, targets: Arrays) -> Arrays:
   """One task's targets of the clips that count."""
   own = own_targets(one, targets)
-  valid = own.pop("clip_valid")
+  valid, _ = own.pop(scoring.VALID), own.pop(scoring.INDEX)
   return {k: v[valid] for k, v in own.items()}

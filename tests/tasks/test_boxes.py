@@ -28,8 +28,10 @@ def test_only_later_frames_are_scored():
   targets = one.targets(
     {"boxes_yxyx": given, "boxes_valid": np.ones((1, 1, 3), bool)}
   )
-  scores = one.score(one.blind(targets, targets), targets)
+  scores = one.score(one.blind(targets, targets), targets, {})
   assert scores["iou"].score() == pytest.approx((1 + 1 / 3) / 2, rel=1e-5)
   wrong_start = {"boxes_yxyx": targets["boxes_yxyx"].copy()}
   wrong_start["boxes_yxyx"][:, :, 0] = 0
-  assert one.score(wrong_start, targets)["iou"].score() == pytest.approx(1.0)
+  assert one.score(wrong_start, targets, {})["iou"].score() == pytest.approx(
+    1.0
+  )

@@ -16,7 +16,7 @@ def animals():
 def test_scores_by_hand(animals):
   logits = np.array([[3, 1, 0], [0, 1, 2], [5, 0, 0], [9, 0, 0]], np.float32)
   label = np.array([0, 2, 1, -1], np.int32)
-  scores = animals.score({"logits": logits}, {"label": label})
+  scores = animals.score({"logits": logits}, {"label": label}, {})
   assert scores["top_1"].score() == pytest.approx(2 / 3)
   assert scores["top_5"].score() == 1
   assert scores["per_class"].score() == pytest.approx((1 + 0 + 1) / 3)

@@ -17,7 +17,7 @@ def test_the_sky_is_not_scored():
   targets = one.targets({"depth_m": depth_m})
   pred = np.full((2, 2, 4, 4, 1), 3.0, np.float32)
   pred[:, :, 0] = 77.0
-  scores = one.score({"map": pred}, targets)
+  scores = one.score({"map": pred}, targets, {})
   assert scores["abs_rel"].score() == pytest.approx(0.5, rel=1e-5)
   assert scores["rmse_m"].score() == pytest.approx(1.0)
   assert scores["delta_1"].score() == 0 and scores["delta_2"].score() == 1

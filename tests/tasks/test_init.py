@@ -23,7 +23,7 @@ def test_a_perfect_answer_scores_perfectly(name, batch):
   one = make(name)
   targets = one.targets(batch)
   assert all(len(v) == 6 for v in targets.values())
-  scores = one.score(perfect(one, targets), targets)
+  scores = batches.score(one, perfect(one, targets), targets)
   best = 0.0 if one.goal.lower_is_better else 1.0
   assert scores[one.primary].score() == pytest.approx(best, abs=1e-6)
   assert all(ratio.num_clips == 6 for ratio in scores.values())
@@ -37,7 +37,9 @@ def test_a_blind_answer_is_no_better_and_has_its_shape(name, batch):
   assert {k: np.shape(v) for k, v in blind.items()} == {
     k: np.shape(v) for k, v in known.items()
   }
-  scores = [one.score(x, targets)[one.primary].score() for x in (blind, known)]
+  scores = [
+    batches.score(one, x, targets)[one.primary].score() for x in (blind, known)
+  ]
   worse = scores[0] - scores[1]
   assert (worse if one.goal.lower_is_better else -worse) > 0
 
@@ -45,7 +47,7 @@ def test_a_blind_answer_is_no_better_and_has_its_shape(name, batch):
 def test_blind_answers_have_known_scores(batch):
   pose = make("pose")
   targets = pose.targets(batch)
-  scores = pose.score(pose.blind(targets, targets), targets)
+  scores = batches.score(pose, pose.blind(targets, targets), targets)
   assert scores["r_squared"].score() == pytest.approx(0.0, abs=1e-6)
   still = {k: v.copy() for k, v in batch.items()}
   still["points_xy"][:] = still["points_xy"][:, :, :1]
@@ -53,7 +55,8 @@ def test_blind_answers_have_known_scores(batch):
   for name in ("points", "boxes"):  # where nothing moves, to stay is right
     one = make(name)
     targets = one.targets(still)
-    score = one.score(one.blind(targets, targets), targets)[one.primary].score()
+    blind = one.blind(targets, targets)
+    score = batches.score(one, blind, targets)[one.primary].score()
     assert score == pytest.approx(0.0 if name == "points" else 1.0, abs=1e-5)
 
 
@@ -77,7 +80,7 @@ def test_its_head_answers_in_the_same_form(name, batch):
   losses = readout.loss(outputs, inputs)
   assert losses.shape == (6,) and np.isfinite(losses).all()
   found = {k: np.asarray(v) for k, v in outputs.items()}
-  assert np.isfinite(one.score(found, targets)[one.primary].score())
+  assert np.isfinite(batches.score(one, found, targets)[one.primary].score())
 
 
 def test_unknown_tasks_and_missing_labels_are_refused():

@@ -29,6 +29,6 @@ def test_the_error_of_staying_is_the_distance_gone():
   targets = one.targets(
     {"points_xy": points_xy, "points_visible": np.ones((1, 1, 3), bool)}
   )
-  scores = one.score(one.blind(targets, targets), targets)
+  scores = one.score(one.blind(targets, targets), targets, {})
   assert scores["error_px"].score() == pytest.approx((0 + 5) / 2, rel=1e-5)
   assert scores["occlusion_accuracy"].score() == 1

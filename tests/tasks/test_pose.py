@@ -34,10 +34,10 @@ def test_rotations_are_projected_before_they_are_scored(batch):
   targets = one.targets(batch[0])
   swollen = targets["pose"].copy()
   swollen[:, :, :3] *= 1.7
-  scores = one.score({"pose": swollen}, targets)
+  scores = one.score({"pose": swollen}, targets, one.reference(targets))
   assert scores["rotation_error_deg"].score() == pytest.approx(0, abs=1e-3)
   assert scores["end_point_error"].score() == pytest.approx(0, abs=1e-4)
   nothing = np.full_like(swollen, np.nan)
-  scores = one.score({"pose": nothing}, targets)
+  scores = one.score({"pose": nothing}, targets, one.reference(targets))
   assert np.isnan(scores["end_point_error"].score())
   assert scores["rra_15"].score() == 0

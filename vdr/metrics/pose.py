@@ -39,7 +39,7 @@ def r_squared(
   pred: Float[np.ndarray, " n *p"],
   target: Float[np.ndarray, " n *p"],
   valid: Bool[np.ndarray, " n"],
-  mean: Float[np.ndarray, "*p"] | None = None,
+  mean: Float[np.ndarray, "*p"],
 ) -> accumulators.Ratio:
   """Share of the variance of some numbers that a prediction explains.
 
@@ -50,8 +50,9 @@ def r_squared(
     pred: predicted numbers, of a relative pose 3 × 4.
     target: the true ones.
     valid: the clips to score.
-    mean: what a constant prediction would be. Give the mean of the whole set
-      where its clips come in parts; by default it is that of these clips.
+    mean: of the targets of the whole set, also where its clips come in parts:
+      clips that are compared with the mean of their own part score less, and
+      one alone explains nothing.
 
   Returns:
     At most 1, which is perfect; 0 is as good as the mean, less is worse. NaN if
@@ -61,8 +62,6 @@ def r_squared(
   wide = valid.reshape(valid.shape + (1,) * len(inner))
   pred = np.where(wide, pred, 0.0).astype(np.float64)
   target = np.where(wide, target, 0.0).astype(np.float64)
-  if mean is None:
-    mean = target.sum(axis=0) / max(valid.sum(), 1)
   error = np.square(pred - target).sum(axis=inner)
   spread = np.square(target - mean).sum(axis=inner)
   spread = np.where(valid, spread, 0.0)

@@ -54,7 +54,12 @@ class Boxes(task.Task):
       draw,
     )
 
-  def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
+  def score(
+    self,
+    outputs: task.Arrays,
+    targets: task.Arrays,
+    reference: task.Arrays,
+  ) -> task.Scores:
     """`iou` over boxes, and its mean of objects and of clips."""
     overlap = metrics.iou(outputs["boxes_yxyx"], targets["boxes_yxyx"])
     scored = targets["boxes_valid"].copy()

@@ -1,13 +1,16 @@
 """Classes: of actions, of shapes, or of a user's own labelled folder.
 
 An attentive head with one learned query, cross-entropy, top-1. Chance is one
-over the number of classes.
+over the number of classes. Several clips or crops of a video give one answer:
+the mean of their probabilities.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int
+from scipy import special
 
 from vdr.metrics import classification, statistics
 from vdr.probes import losses, make
@@ -39,7 +42,12 @@ class Classes(task.Task):
     loss = losses.CrossEntropy(self.label)
     return task.Readout(head, loss, cfg.batch_size, cfg.num_steps)
 
-  def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
+  def score(
+    self,
+    outputs: task.Arrays,
+    targets: task.Arrays,
+    reference: task.Arrays,
+  ) -> task.Scores:
     """`top_1`, `top_5`, and `per_class`, the mean of top-1 over classes."""
     logits, label = outputs["logits"], targets[self.label]
     return {
@@ -47,6 +55,29 @@ class Classes(task.Task):
       "top_5": classification.top_k(logits, label, 5),
       "per_class": classification.mean_per_class(logits, label),
     }
+
+  def answers(
+    self, targets: task.Arrays, video: Int[np.ndarray, " n"]
+  ) -> Int[np.ndarray, " n"]:
+    """Videos: their clips and crops are answered together.
+
+    A file that an index lists under two labels is asked for both.
+    """
+    label = targets[self.label].astype(np.int64)
+    pairs = np.stack([video.astype(np.int64), label], axis=1)
+    _, numbers = np.unique(pairs, axis=0, return_inverse=True)
+    return numbers.reshape(-1)
+
+  def average(
+    self, outputs: task.Arrays, starts: Int[np.ndarray, " m"], axis: int
+  ) -> task.Arrays:
+    """Logits of the mean probabilities."""
+    logits = outputs["logits"].astype(np.float64)
+    shares = logits - special.logsumexp(logits, axis=-1, keepdims=True)
+    total = np.logaddexp.reduceat(shares, starts, axis=axis)
+    count = np.diff([*starts, logits.shape[axis]])
+    count = np.expand_dims(count, tuple(range(1, logits.ndim - axis)))
+    return {"logits": total - np.log(count)}
 
   def blind(self, train: task.Arrays, targets: task.Arrays) -> task.Arrays:
     """How often each class was seen."""

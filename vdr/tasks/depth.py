@@ -50,7 +50,12 @@ class Depth(task.Task):
       head, loss, cfg.dense.batch_size, make.steps_of(cfg.dense, cfg), draw
     )
 
-  def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
+  def score(
+    self,
+    outputs: task.Arrays,
+    targets: task.Arrays,
+    reference: task.Arrays,
+  ) -> task.Scores:
     """AbsRel, RMSE (metres), log10 and δ1 … δ3, pooled over pixels."""
     pred_m, target_m = outputs["map"][..., 0], targets["depth_m"]
     args = (pred_m, target_m, _valid(target_m))

@@ -54,7 +54,12 @@ class Points(task.Task):
       head, loss, cfg.track.batch_size, make.steps_of(cfg.track, cfg), draw
     )
 
-  def score(self, outputs: task.Arrays, targets: task.Arrays) -> task.Scores:
+  def score(
+    self,
+    outputs: task.Arrays,
+    targets: task.Arrays,
+    reference: task.Arrays,
+  ) -> task.Scores:
     """TAP-Vid's scores, all of them."""
     said = _sigmoid(outputs["visible"]) * _sigmoid(outputs["certain"]) > 0.5
     valid = targets["query_visible"]

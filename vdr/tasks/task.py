@@ -2,6 +2,7 @@
 
 Everything about a task is here or follows from it: the fields of the batch
 schema it reads, the head and the loss, the metrics and which of them decides.
+`vdr.tasks.scoring` scores a whole split with it.
 Adding a task is one file and one line in `vdr/tasks/__init__.py`.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from vdr.metrics import accumulators, statistics
 from vdr.probes import head as head_lib
@@ -94,9 +96,63 @@ class Task(abc.ABC):
       train: targets of the clips to fit on: means and spreads come from them.
     """
 
+  def reference(self, targets: Arrays) -> Arrays:
+    """What a score takes from all clips of a split, for instance their mean.
+
+    It is found once, before any clip is scored; a score of one clip follows
+    from that clip and from this alone, so that clips score the same in batches
+    of any size. By default a task needs nothing.
+
+    Args:
+      targets: of all clips of the split that can be read.
+    """
+    del targets
+    return {}
+
   @abc.abstractmethod
-  def score(self, outputs: Arrays, targets: Arrays) -> Scores:
-    """Metrics by name, a row for each clip; see `metrics.accumulators`."""
+  def score(
+    self, outputs: Arrays, targets: Arrays, reference: Arrays
+  ) -> Scores:
+    """Metrics by name, a row for each clip; see `metrics.accumulators`.
+
+    Args:
+      outputs: of some clips, as the head gives them.
+      targets: of these clips.
+      reference: of the split that they belong to.
+    """
+
+  def answers(
+    self, targets: Arrays, video: Int[np.ndarray, " n"]
+  ) -> Int[np.ndarray, " n"]:
+    """Which answer each clip is a part of; an answer is scored once.
+
+    By default every clip is answered by itself. A class is the same in all
+    views of a video, so `Classes` averages over them. A depth map, a track and
+    a camera's motion are not: they are those of one clip's frames and of one
+    crop's pixels, so views of a video are scored one by one (and resampled
+    together).
+
+    Args:
+      targets: of all clips of the split that can be read.
+      video: the number of each clip's video.
+
+    Returns:
+      A number for each clip, equal for clips that are answered together.
+    """
+    del targets
+    return np.arange(len(video))
+
+  def average(
+    self, outputs: Arrays, starts: Int[np.ndarray, " m"], axis: int
+  ) -> Arrays:
+    """One output for each answer, from those of its clips.
+
+    Args:
+      outputs: of clips, those of an answer beside each other.
+      starts: where along `axis` each answer begins.
+      axis: of the clips.
+    """
+    raise NotImplementedError(f"{self.name} answers every clip by itself")
 
   @abc.abstractmethod
   def blind(self, train: Arrays, targets: Arrays) -> Arrays:
