@@ -1,22 +1,32 @@
 """The fields of config.extract."""
 
-from ml_collections import ConfigDict
+from typing import Any
+
+from vdr.runtime.bounds import (
+  count,
+  fractions,
+  one_of,
+  reals,
+  section,
+  text,
+  whole,
+  wholes,
+)
 
 
-def extract() -> ConfigDict:
+@section
+def extract() -> dict[str, Any]:
   """What is read of config.checkpoint for each clip (vdr/extract.py)."""
-  return ConfigDict(
-    dict(
-      backbone="checkpoint",  # or a control, of vdr/features/backbone.py:KINDS
-      which="ema",  # parameters: ema | params | ema/DECAY
-      layers=(),  # 0 (embedded tokens) to depth; (): one at two thirds of it
-      noise_levels=(0.2,),  # 0 clean … 1 pure noise
-      log_snrs=(),  # the same as log-SNRs, instead
-      draws=1,  # of noise; features are averaged over them
-      latent="mean",  # mean | sample, of the tokenizer's posterior
-      frames="auto",  # auto | clip | every | latent (vdr/features/spec.py)
-      still_frames=0,  # an image is repeated to so many frames; 0: it is not
-      dtype="float32",  # of the files: float32 | float16
-      max_clips=0,  # the first ones; 0: all
-    )
+  return dict(
+    backbone=text("checkpoint"),  # or a control (vdr/features/backbone.py)
+    which=text("ema"),  # parameters: ema | params | ema/DECAY
+    layers=wholes(()),  # 0 (embedded tokens) to depth; (): one, 2/3 of it
+    noise_levels=fractions((0.2,), empty=True),  # 0 clean … 1 pure noise
+    log_snrs=reals(()),  # the same as log-SNRs, instead
+    draws=count(1),  # of noise; features are averaged over them
+    latent=one_of("mean", "sample"),  # of the tokenizer's posterior
+    frames=one_of("auto", "clip", "every", "latent"),  # of a feature
+    still_frames=whole(0),  # frames that an image is repeated to; 0: it is not
+    dtype=one_of("float32", "float16"),  # of the files
+    max_clips=whole(0),  # the first ones; 0: all
   )

@@ -1,14 +1,15 @@
 """The fields of config.report."""
 
-from ml_collections import ConfigDict
+from typing import Any
+
+from vdr.runtime.bounds import count, positive, section, text
 
 
-def report() -> ConfigDict:
+@section
+def report() -> dict[str, Any]:
   """The report on a study (vdr/report)."""
-  return ConfigDict(
-    dict(
-      study="",  # its work directory; "": --workdir itself
-      png_dpi=160,  # dots per inch of the figures' PNG files
-      max_mb=15.0,  # size of the page in megabytes; pictures beyond are linked
-    )
+  return dict(
+    study=text(""),  # its work directory; "": --workdir itself
+    png_dpi=count(160, most=1200),  # dots per inch of the figures' PNG files
+    max_mb=positive(15.0),  # MB of the page; pictures beyond are linked
   )

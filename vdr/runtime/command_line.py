@@ -6,19 +6,21 @@ whatever is wrong with them is told in one line that names the mend.
 """
 
 import difflib
+import functools
 import importlib.util
 import json
 import pathlib
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from vdr.runtime import config_files, errors, plain_configs
+from vdr.runtime import bounds, config_files, errors, plain_configs
 
 
 def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, str]:
@@ -87,7 +89,15 @@ def load_config(spec: str) -> ml_collections.ConfigDict:
       f"--config={spec}: get_config of {name} returned"
       f" {type(config).__name__}; return `base.build(...)` as configs/ does"
     )
+  _check_file(config, spec)
   return config.lock()
+
+
+def _check_file(config: ml_collections.ConfigDict, spec: str) -> None:
+  try:
+    check(config)
+  except errors.UserError as error:
+    raise errors.UserError(f"--config={spec}: {error}") from error
 
 
 def _read_json(path: pathlib.Path) -> ml_collections.ConfigDict:
@@ -103,7 +113,9 @@ def _read_json(path: pathlib.Path) -> ml_collections.ConfigDict:
       f"--config={path}: it is no config of vdr; work directories have theirs"
       " in config.json"
     )
-  return plain_configs.from_json(tree, path)
+  config = plain_configs.from_json(tree, path)
+  _check_file(config, str(path))
+  return config
 
 
 def _run(path: pathlib.Path, args: list[str]) -> Any:
@@ -122,7 +134,7 @@ def override(config: ml_collections.ConfigDict, options: list[str]) -> None:
   """Sets the fields that `--config.key=value` options name, in place.
 
   Raises:
-    UserError: there is no such field, or the value is not of its type.
+    UserError: there is no such field, or it can't have this value.
   """
   argv, before = ["vdr", *options], flatten(config)
   for arg in options:
@@ -146,7 +158,28 @@ def override(config: ml_collections.ConfigDict, options: list[str]) -> None:
     raise errors.UserError(
       f"unexpected argument {surplus[0]!r}; options look like --name=value"
     )
-  _check_tuples(before, flatten(config))
+  try:
+    check(config)
+  except errors.UserError as error:
+    raise errors.UserError(f"--{error}") from error
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Holds a config against the bounds that configs/ declares.
+
+  Raises:
+    UserError: a field is out of its bounds.
+  """
+  bounds.check(config, _declared())
+
+
+@functools.cache
+def _declared() -> Mapping[str, Any]:
+  with config_files.importable():
+    # Here, because configs/base.py imports this module.
+    from configs import base
+
+    return base.default.fields
 
 
 def _check_option(config: ml_collections.ConfigDict, key: str) -> None:
@@ -207,23 +240,6 @@ def _explain(error: flags.IllegalFlagValueError, fields: dict) -> str:
     f"--config.{option[1]}={option[2]}: this field is of type"
     f" {type(old).__name__}, for example {old!r}"
   )
-
-
-def _check_tuples(old: dict, new: dict) -> None:
-  """Refuses items of another type in a tuple; ConfigDict itself does not."""
-  for key, before in old.items():
-    if not isinstance(before, tuple) or not before:
-      continue
-    types = {type(item) for item in before}
-    if float in types:
-      types.add(int)
-    for item in new[key]:
-      if type(item) not in types:
-        raise errors.UserError(
-          f"--config.{key}: {item!r} is of type {type(item).__name__}; the"
-          f" items of this tuple are of type {type(before[0]).__name__}, for"
-          f" example {before!r}"
-        )
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict:
