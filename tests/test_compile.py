@@ -160,9 +160,6 @@ def test_a_complaint_names_the_size_and_the_mend():
     (dict(topology=""), "topology is empty"),
     (dict(topology="v5e:2x2x2"), "2 sides"),
     (dict(compile__steps=("train", "dance")), "choose from train, extract"),
-    (dict(compile__efficiency=1.5), "at most 1"),
-    (dict(compile__clips=0), "1 or more"),
-    (dict(compile__max_candidates=-1), "0 or more"),
   ],
 )
 def test_bad_fields_are_refused(fields, word, tmp_path):

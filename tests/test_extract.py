@@ -134,9 +134,6 @@ def test_a_control_in_half_precision_of_a_few(places, tmp_path):
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    (dict(extract__dtype="int8"), "extract.dtype='int8': choose from"),
-    (dict(extract__max_clips=-1), "extract.max_clips=-1"),
-    (dict(extract__noise_levels=(2.0,)), "extract.noise_levels=.* is not with"),
     (dict(extract__layers=(7,)), "layer 7 does not exist"),
     (dict(extract__backbone="dino"), "backbone 'dino' is unknown"),
     (dict(checkpoint=""), "no checkpoint is named"),

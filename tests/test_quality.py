@@ -255,11 +255,8 @@ def test_frame_i_of_sample_i():
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    (dict(generation__num=1), "use 2 and 1, or more"),
     (dict(generation__num=49), "has 96 clips and twice as many"),
     (dict(generation__num_drawn=7), "num_drawn=7"),
-    (dict(generation__step=-1), "step=-1"),
-    (dict(generation__fps=0.0), "fps=0.0"),
     (dict(generation__judge=""), "train one.*configs/judge.py"),
     (dict(generation__judge="none.npz"), "none.npz is no judge"),
     (dict(generation__inception="none.pth"), "no weights of Inception"),

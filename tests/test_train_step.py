@@ -137,8 +137,10 @@ def test_both_models_take_as_many_tokens_a_step():
 @pytest.mark.parametrize(
   "fields, words",
   (
-    (dict(train__budget="hours"), "train.budget='hours'"),
-    (dict(train__amount=-1.0), "train.amount=-1.0"),
+    (
+      dict(train__amount=1e10),
+      "train.amount=10000000000.0 steps are 1.0e\\+10",
+    ),
     (dict(data__batch_size=0, images__batch_size=0), "are 0"),
     (dict(data__sources__main__num_frames=16), "4k \\+ 1"),
     (dict(data__sources__main__height=30), "height"),

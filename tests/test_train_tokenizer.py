@@ -251,12 +251,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    ({"tokenizer.fit_clips": 0}, "fit_clips=0"),
-    ({"tokenizer.evaluation.num_clips": 0}, "num_clips=0"),
-    ({"tokenizer.training.num_steps": 0}, "num_steps"),
     ({"optimizer.ema_decays": (0.9, 0.99)}, "one average"),
     ({"optimizer.accumulation_steps": 2}, "accumulation_steps=2"),
-    ({"tokenizer.kind": "vq"}, "'vq'"),
     ({"data.sources.main.num_frames": 6}, "6 frames"),
     (
       {"data.sources.main.path": "broken", "data.max_bad_share": 1.0},

@@ -90,21 +90,10 @@ def _check(config: Config) -> None:
   problem = None
   if not config.topology:
     problem = "topology is empty; name a TPU slice, for example v5e:4x4"
-  elif not cfg.steps or not set(cfg.steps) <= set(programs.STEPS):
+  elif not set(cfg.steps) <= set(programs.STEPS):
     problem = (
       f"compile.steps={cfg.steps}: choose from {', '.join(programs.STEPS)}"
     )
-  elif cfg.clips < 1 or cfg.text_tokens < 1:
-    problem = (
-      f"compile.clips={cfg.clips} and compile.text_tokens={cfg.text_tokens}:"
-      " use 1 or more"
-    )
-  elif not 0 < cfg.efficiency <= 1:
-    problem = (
-      f"compile.efficiency={cfg.efficiency}: use more than 0, and at most 1"
-    )
-  elif cfg.max_candidates < 0:
-    problem = f"compile.max_candidates={cfg.max_candidates}: use 0 or more"
   if problem:
     raise errors.UserError(problem)
 

@@ -75,7 +75,6 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     UserError: the config can't be carried out.
   """
   cfg = config.look
-  _check(cfg)
   model = trained.load(config.checkpoint, cfg.which)
   backbone = features.build(cfg.backbone, model, config.seed)
   looking = _Looking(config, model, backbone)
@@ -104,22 +103,6 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     UserError: there is nothing, or it is not what the schema describes.
   """
   return SCHEMA.read(path / NAME)
-
-
-def _check(cfg: Config) -> None:
-  if len(cfg.layers) > 1:
-    raise errors.UserError(
-      f"look.layers={tuple(cfg.layers)}: name one, or () for two thirds of the"
-      " depth"
-    )
-  for name, least in (
-    ("num_clips", 1),
-    ("num_drawn", 1),
-    ("num_points", 1),
-    ("num_scene_clips", 2),
-  ):
-    if cfg[name] < least:
-      raise errors.UserError(f"look.{name}={cfg[name]}: use {least} or more")
 
 
 class _Looking:

@@ -25,7 +25,6 @@ Config = Any
 
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("sample", "sampler", "checkpoint")  # they decide the result
-FILES = ("png", "npy", "none")
 KINDS = {"clips": "data", "images": "images"}
 WIDE_PX = 128  # of a sample, where the enlargement is left to us
 
@@ -37,7 +36,6 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     UserError: the config can't be carried out.
   """
   cfg = config.sample
-  _check(cfg)
   model = trained.load(config.checkpoint, cfg.which)
   shape = _video_shape(cfg, model)
   tokenizer.latent_shape(model.tokenizer, *shape)  # refuses what does not fit
@@ -47,22 +45,6 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
   samples = _draw(config, model, shape, labels, text)
   hosts.first_does(lambda: _write(config, path, model, samples, labels))
-
-
-def _check(cfg: Config) -> None:
-  problem = None
-  if cfg.kind not in KINDS:
-    problem = f"kind={cfg.kind!r}: choose from {', '.join(KINDS)}"
-  elif cfg.files not in FILES:
-    problem = f"files={cfg.files!r}: choose from {', '.join(FILES)}"
-  elif cfg.num < 1 or cfg.batch_size < 1:
-    problem = f"num={cfg.num} and batch_size={cfg.batch_size}: use 1 or more"
-  elif cfg.scale < 0:
-    problem = f"scale={cfg.scale}: use 0 or more"
-  elif not 0 < cfg.fps <= 50:
-    problem = f"fps={cfg.fps}: use more than 0 and at most 50"
-  if problem:
-    raise errors.UserError(f"sample.{problem}")
 
 
 def _video_shape(cfg: Config, model: trained.Trained) -> tuple[int, int, int]:

@@ -97,31 +97,11 @@ def run(config: Config, directory: str | os.PathLike) -> None:
 
 
 def _check(config: Config) -> None:
-  cfg, problem = config.judge, None
   sources = config.data.sources
-  counts = {name: cfg[name] for name in ("width", "features", "num_steps")}
-  counts |= {name: cfg[name] for name in ("frames_per_clip", "test_clips")}
-  counts |= {"batch_size": cfg.batch_size}
-  low = [name for name, value in counts.items() if value < 1]
   if len(sources) != 1:
-    problem = f"data.sources has {', '.join(sources)}: name one source"
-  elif low:
-    problem = f"judge.{low[0]}={cfg[low[0]]} must be at least 1"
-  elif cfg.num_clips < 0 or cfg.shift_px < 0:
-    problem = "judge.num_clips and judge.shift_px must be at least 0"
-  elif min(cfg.box_weight, cfg.depth_weight) < 0:
-    problem = "judge.box_weight and judge.depth_weight must be at least 0"
-  elif not cfg.clip_labels or not cfg.frame_labels:
-    problem = (
-      "judge.clip_labels and judge.frame_labels: name at least one field each"
+    raise errors.UserError(
+      f"data.sources has {', '.join(sources)}: name one source"
     )
-  elif cfg.learning_rate <= 0 or not 0 <= cfg.ema_decay < 1:
-    problem = (
-      f"judge.learning_rate={cfg.learning_rate} must be above 0, and"
-      f" judge.ema_decay={cfg.ema_decay} in [0, 1)"
-    )
-  if problem:
-    raise errors.UserError(problem)
 
 
 def questions_of(

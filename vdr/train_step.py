@@ -376,11 +376,10 @@ def _cost(
 def _num_steps(cfg: Config, tokens: int, step_flops: float) -> int:
   """Steps that the budget pays for."""
   per_step = {"steps": 1.0, "tokens": float(tokens), "flops": step_flops}
-  if cfg.budget not in per_step:
+  steps = max(1, round(cfg.amount / per_step[cfg.budget]))
+  if steps >= 2**31:
     raise errors.UserError(
-      f"train.budget={cfg.budget!r} is unknown; choose from"
-      f" {', '.join(per_step)}"
+      f"train.amount={cfg.amount} {cfg.budget} are {steps:.1e} steps; use fewer"
+      " than 2.1e9"
     )
-  if cfg.amount <= 0:
-    raise errors.UserError(f"train.amount={cfg.amount} must be positive")
-  return max(1, round(cfg.amount / per_step[cfg.budget]))
+  return steps

@@ -104,19 +104,8 @@ def run(config: Config, directory: str | os.PathLike) -> None:
 
 
 def _check(config: Config) -> None:
-  cfg, problem = config.tokenizer, None
-  if cfg.fit_clips < 1:
-    problem = f"tokenizer.fit_clips={cfg.fit_clips} must be at least 1"
-  elif cfg.evaluation.num_clips < 1:
-    problem = (
-      f"tokenizer.evaluation.num_clips={cfg.evaluation.num_clips} must be at"
-      " least 1"
-    )
-  elif cfg.training.num_steps < 1 or cfg.training.save_every_steps < 1:
-    problem = (
-      "tokenizer.training.num_steps and save_every_steps must be at least 1"
-    )
-  elif len(config.optimizer.ema_decays) != 1:
+  problem = None
+  if len(config.optimizer.ema_decays) != 1:
     problem = (
       f"optimizer.ema_decays={config.optimizer.ema_decays}: a tokenizer keeps"
       " one average; give one decay"

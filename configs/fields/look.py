@@ -19,7 +19,9 @@ def look() -> dict[str, Any]:
   return dict(
     backbone=text("checkpoint"),  # or a control (vdr/features/backbone.py)
     which=text("ema"),  # parameters: ema | params | ema/DECAY
-    layers=wholes(()),  # one, 0 (embedded tokens) to depth; (): 2/3 of it
+    layers=wholes(
+      (), length=1
+    ),  # one, 0 (embedded tokens) to depth; (): 2/3 of it
     noise_level=fraction(0.1),  # 0 clean … 1 pure noise
     draws=count(1),  # of noise; features are their mean
     frames=one_of("auto", "clip", "every", "latent"),  # of a feature

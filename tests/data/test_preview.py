@@ -200,23 +200,6 @@ def test_nothing_to_draw_is_an_error_for_people(tmp_path, path, message):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-  ("name", "value"),
-  [
-    ("animation", "webm"),
-    ("num_clips", 0),
-    ("columns", -1),
-    ("sheet_frames", 0),
-    ("fps", 0.0),
-    ("fps", 1000.0),
-    ("scale", -1),
-  ],
-)
-def test_values_that_mean_nothing_are_refused(tmp_path, name, value):
-  with pytest.raises(errors.UserError, match=f"preview.{name}"):
-    preview.run(_config(**{name: value}), tmp_path)
-
-
 def test_pictures_have_no_animation(tmp_path, capsys):
   preview.run(_config(path="no_truth", num_frames=5), tmp_path / "a")
   assert (tmp_path / "a" / "clips.gif").exists()

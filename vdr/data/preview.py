@@ -71,10 +71,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
   """Writes pictures of `config.data.sources` into the work directory.
 
   Raises:
-    UserError: a field of `config.preview` has a value that means nothing, a
-      source can't be opened, or none of the clips can be read.
+    UserError: a source can't be opened, or none of the clips can be read.
   """
-  _check(config.preview)
   # Opened first, so that a mistyped path does not take the work directory.
   sources = {
     name: source.open_source(cfg) for name, cfg in config.data.sources.items()
@@ -89,27 +87,6 @@ def run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
       + (f"; the first, {bad[0].clip_id}: {bad[0].reason}" if bad else "")
     )
   _write_pictures(directory, clips, config.preview)
-
-
-def _check(cfg: ml_collections.ConfigDict) -> None:
-  if cfg.animation not in ("gif", "mp4"):
-    raise errors.UserError(
-      f"preview.animation {cfg.animation!r} is unknown; choose from gif, mp4"
-    )
-  for name in ("num_clips", "columns", "sheet_frames"):
-    if cfg[name] < 1:
-      raise errors.UserError(
-        f"preview.{name} is {cfg[name]}; set it to 1 or more"
-      )
-  if not 0 < cfg.fps <= 50:
-    raise errors.UserError(
-      f"preview.fps is {cfg.fps}; set frames per second, more than 0 and at"
-      " most 50"
-    )
-  if cfg.scale < 0:
-    raise errors.UserError(
-      f"preview.scale is {cfg.scale}; set a whole number, or 0 to choose one"
-    )
 
 
 def _read_all(

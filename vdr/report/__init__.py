@@ -36,11 +36,6 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     UserError: there is no study, or strange files where the report goes.
   """
   cfg, path = config.report, pathlib.Path(workdir).expanduser()
-  if cfg.png_dpi < 1 or cfg.max_mb <= 0:
-    raise errors.UserError(
-      f"report.png_dpi={cfg.png_dpi} and report.max_mb={cfg.max_mb}: use"
-      " numbers above 0"
-    )
   study = pathlib.Path(cfg.study).expanduser() if cfg.study else path
   out = path if cfg.study else path / FOLDER
   if study.resolve() == out.resolve():

@@ -27,8 +27,6 @@ from vdr.runtime import errors, trees
 Config = Any
 PyTree = Any
 
-NAMES = ("adamw", "adafactor", "muon")
-SCHEDULES = ("cosine", "constant")
 
 # Weight decay is for matrices, which are called so: not for biases and scales
 # of norms, nor for tables and positions, where a row that is never read would
@@ -54,7 +52,6 @@ def make_schedule(cfg: Config, num_steps: int) -> optax.Schedule:
     cfg: of `configs/base.py:optimizer`.
     num_steps: optimiser steps of the whole run.
   """
-  _check(cfg)
   peak, warmup = float(cfg.learning_rate), int(cfg.warmup_steps)
   rest = max(num_steps - warmup, 1)
 
@@ -154,24 +151,6 @@ def _muon_axes(params: PyTree) -> PyTree:
     return None
 
   return jax.tree_util.tree_map_with_path(axes, params)
-
-
-def _check(cfg: Config) -> None:
-  problem = None
-  if cfg.name not in NAMES:
-    problem = f"name={cfg.name!r}: choose from {', '.join(NAMES)}"
-  elif cfg.schedule not in SCHEDULES:
-    problem = f"schedule={cfg.schedule!r}: choose from {', '.join(SCHEDULES)}"
-  elif len(cfg.betas) != 2 or not all(0 <= b < 1 for b in cfg.betas):
-    problem = f"betas={cfg.betas}: use two numbers from 0 to below 1"
-  elif not all(0 < d < 1 for d in cfg.ema_decays):
-    problem = f"ema_decays={cfg.ema_decays}: use numbers between 0 and 1"
-  elif cfg.accumulation_steps < 1:
-    problem = f"accumulation_steps={cfg.accumulation_steps}: use 1 or more"
-  elif cfg.warmup_steps < 0:
-    problem = f"warmup_steps={cfg.warmup_steps}: use 0 or more"
-  if problem:
-    raise errors.UserError(f"optimizer.{problem}")
 
 
 def accumulate(

@@ -179,8 +179,6 @@ def test_another_size_in_the_same_folder_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (dict(clips_per_shard=0), "physics.clips_per_shard=0"),
-    (dict(num_clips=dict(test=-1)), "physics.num_clips.test=-1"),
     (dict(num_clips=dict(train=0, test=0)), "physics.num_clips"),
     (dict(height=3), "physics.height=3"),
     (dict(scene="moon"), "physics.scene='moon'"),
