@@ -93,7 +93,7 @@ def test_every_field_has_its_comment(path, most):
     or isinstance(keyword.value, ast.Constant)
   ]
   assert len(fields) > most
-  bare = [f.arg for f in fields if "  # " not in lines[f.end_lineno - 1]]
+  bare = [f.arg for f in fields if "  # " not in lines[(f.end_lineno or 0) - 1]]
   assert not bare
 
 
