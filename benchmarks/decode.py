@@ -48,6 +48,7 @@ def compare_reading(paths: list[str], stride: int, rounds: int) -> np.ndarray:
   cfg = base.source()
   cfg.update(
     kind="video_folder",
+    split="all",
     path=os.path.dirname(paths[0]),
     num_frames=16,
     stride=stride,

@@ -46,7 +46,9 @@ def videos(folder: pathlib.Path) -> tuple[source_lib.Source, Read]:
   for seed in range(_VIDEOS.value):
     path = folder / f"{seed}.mp4"
     material.video(path, seed, HEIGHT, WIDTH, NUM_FRAMES)
-  source = _open(folder, SIZE, kind="video_folder", sampling="middle")
+  source = _open(
+    folder, SIZE, kind="video_folder", split="all", sampling="middle"
+  )
   found = []
   for index in range(len(source)):
     path = str(folder / source.clip_id(index))

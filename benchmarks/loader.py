@@ -51,6 +51,10 @@ class Synthetic:
   def group_of(self, index: int) -> str:
     return str(index)
 
+  def contents(self, most: int | None = None) -> source_lib.Contents:
+    count = len(self) if most is None else min(most, len(self))
+    return source_lib.Contents({"synthetic": (range(count),)}, {})
+
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     end = time.thread_time() + self._compute_s
     while time.thread_time() < end:

@@ -69,7 +69,11 @@ def main(argv: list[str]) -> None:
     for name, fields in {
       "pixels": {"kind": "physics", "path": str(root / "clips")},
       "latents": {"kind": "latents", "path": str(root / "latents")},
-      "mp4": {"kind": "video_folder", "path": str(root / "videos")},
+      "mp4": {
+        "kind": "video_folder",
+        "path": str(root / "videos"),
+        "split": "all",
+      },
     }.items():
       shares = wait_shares(fields, root / "runs" / name)
       found.append(

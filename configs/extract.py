@@ -16,6 +16,7 @@ VARIANTS = {
   "debug": {
     "data.sources.main.kind": "physics",
     "data.sources.main.path": "",  # simulated on the way
+    "data.sources.main.split": "test",
     "data.batch_size": 2,
     "extract.max_clips": 3,
     "runtime.num_workers": 0,
@@ -30,7 +31,7 @@ def get_config(variant=None):
     VARIANTS,
     job="extract",
     data__sources__main__kind="video_folder",
-    data__sources__main__split="test",
+    data__sources__main__split="all",
     data__sources__main__sampling="middle",
     data__sources__main__num_frames=0,
     data__sources__main__height=0,

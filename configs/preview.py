@@ -34,6 +34,6 @@ def get_config(variant=None):
     preview__sheet_frames=3,
     data__batch_size=4,
     data__sources__main__fields=EVERYTHING,
-    data__sources__main__split="test",
+    data__sources__main__split="all",
     data__sources__main__sampling="middle",
   )

@@ -17,12 +17,13 @@ import jax
 from vdr import controls as controls_lib
 from vdr import features, predictions, probing, results, splits, trained
 from vdr import tasks as tasks_lib
+from vdr.data import held_out
 from vdr.data import source as source_lib
 from vdr.metrics import statistics
 from vdr.probes import make
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
-from vdr.tasks import Task, scoring, task
+from vdr.tasks import Task, classes, scoring, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -52,6 +53,8 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   model = trained.load(config.checkpoint, cfg.which)
   _check_clips(config, model)
   tasks = _tasks(config)
+  labels = {one.label for one in tasks if isinstance(one, classes.Classes)}
+  splits.check(config, model.config, labels)
   backbone = features.build(cfg.backbone, model)
   spec = backbone.resolve(_spec(cfg, backbone))
   path = pathlib.Path(workdir).expanduser()
@@ -85,9 +88,8 @@ def _tasks(config: Config) -> list[Task]:
       f"data.sources has {', '.join((name, *more))}: tasks take their clips"
       " from one source"
     )
-  source = config.data.sources[name].copy_and_resolve_references()
-  with source.unlocked():
-    source.split = config.evaluate.splits.train
+  data = held_out.of_split(config.data, config.evaluate.splits.train)
+  source = data.sources[name]
   names = source_lib.open_source(source).class_names
   return [
     tasks_lib.make(task_name, names, source.num_frames)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, UInt8
 
-from vdr.data import loader
+from vdr.data import held_out, loader
 from vdr.runtime import errors, progress
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -54,12 +54,13 @@ def read(
   labels = tuple(dict.fromkeys((*cfg.clip_labels, *cfg.frame_labels)))
   dense = ("boxes_yxyx",) * (cfg.box_weight > 0)
   dense += ("depth_m",) * (cfg.depth_weight > 0)
-  data = config.data.copy_and_resolve_references()
+  # In another order than the files': folders list class by class.
+  data = held_out.of_split(
+    config.data, split, shuffle=True, num_epochs=1, batch_size=CHUNK
+  )
   with data.unlocked():
-    # In another order than the files': folders list class by class.
-    data.update(shuffle=True, num_epochs=1, batch_size=CHUNK)
     for source in data.sources.values():
-      source.update(split=split, fields=("video", *labels, *dense))
+      source.fields = ("video", *labels, *dense)
   with loader.Loader(
     data, seed=config.seed, num_workers=config.runtime.num_workers
   ) as batches:

@@ -18,8 +18,8 @@ import numpy as np
 from array_record.python import array_record_module
 
 from vdr import tokenizers
+from vdr.data import held_out, loader, prefetch, schema
 from vdr.data import latents as store
-from vdr.data import loader, prefetch, schema
 from vdr.models import tokenizer
 from vdr.runtime import errors, fingerprint, hosts, progress
 from vdr.runtime import workdir as workdirs
@@ -42,6 +42,12 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   config = _deterministic(config)
   cfg = tokenizers.config_of(config)
   path = pathlib.Path(workdir).expanduser()
+  held_out.check(
+    {
+      f"latents.splits={split}": [held_out.of_split(config.data, split)]
+      for split in config.latents.splits
+    }
+  )
   hosts.first_does(lambda: _prepare(config, path))
   params = tokenizers.read(config, path)
   encode = _encoder(cfg, params, config.latents.frames)
@@ -104,11 +110,9 @@ def _prepare(config: Config, path: pathlib.Path) -> None:
 
 def _open(config: Config, split: str) -> loader.Loader:
   """Every clip of a split in order, with its labels."""
-  cfg = config.data.copy_and_resolve_references()
+  cfg = held_out.of_split(config.data, split, shuffle=False, num_epochs=1)
   with cfg.unlocked():
-    cfg.update(shuffle=False, num_epochs=1)
     for source in cfg.sources.values():
-      source.split = split
       source.fields = (*source.fields, "frame_times_s")
   return loader.Loader(
     cfg, seed=config.seed, num_workers=config.runtime.num_workers

@@ -38,7 +38,7 @@ from vdr import (
   strips,
   trained,
 )
-from vdr.data import loader
+from vdr.data import held_out, loader
 from vdr.features import videos
 from vdr.runtime import errors, plain_configs, schemas, versions
 from vdr.runtime import workdir as workdirs
@@ -277,7 +277,9 @@ class _Looking:
 
 def _data(config: Config, model: trained.Trained) -> Config:
   """config.data for one pass, of the size of training where it has none."""
-  data = config.data.copy_and_resolve_references()
+  data = held_out.of_split(
+    config.data, config.look.split, shuffle=False, num_epochs=1
+  )
   seen = videos.training_source(model.config)
   (name, *more) = sorted(data.sources)
   if more:
@@ -286,8 +288,6 @@ def _data(config: Config, model: trained.Trained) -> Config:
     )
   source = data.sources[name]
   with data.unlocked():
-    data.update(shuffle=False, num_epochs=1)
-    source.split = config.look.split
     source.fields = ("video",)
     if source.kind == "physics":
       source.fields = ("video", *TRACKS)
@@ -299,6 +299,8 @@ def _data(config: Config, model: trained.Trained) -> Config:
         f"data.sources.{name}.{field}={source[field]}, but the model was"
         f" trained on {seen[field]} pixels; set it to that, or to 0"
       )
+  field = f"look.split={config.look.split}"
+  held_out.check_unseen(model.config, field, data)
   return data
 
 

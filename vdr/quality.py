@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from vdr import draw, generation, judges, media, page, tokenizers, trained
+from vdr.data import held_out
 from vdr.features import videos
 from vdr.metrics import distribution
 from vdr.models import dit, judge, tokenizer
@@ -71,6 +72,8 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   model = trained.load(config.checkpoint, cfg.which, cfg.step or None)
   is_image = model.model.spatiotemporal_blocks == "spatial"
   shape = _shape(config, model, is_image)
+  data = held_out.of_split(config.data, cfg.split)
+  held_out.check_unseen(model.config, f"generation.split={cfg.split}", data)
   networks = judges.open_networks(config, is_image)
   path = pathlib.Path(workdir).expanduser()
   hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
@@ -185,13 +188,12 @@ def _frames(clips: Clips, start: int) -> UInt8[np.ndarray, "b 1 h w 3"]:
 
 
 def _real(config: Config, measured: _Measured) -> tuple[Drawn, Drawn]:
-  """Two sets of held-out clips, no clip in both.
+  """Two sets of held-out clips, no video and no group in both.
 
   Raises:
     UserError: there are not enough.
   """
   cfg = config.generation
-  found = []
   with tokenizers.open_loader(
     config,
     split=cfg.split,
@@ -206,25 +208,18 @@ def _real(config: Config, measured: _Measured) -> tuple[Drawn, Drawn]:
         f" {batches.num_clips} clips and twice as many are needed: half of them"
         f" are for the floor; set it to {batches.num_clips // 2} or less"
       )
-    some = _exactly(tokenizers.clips(batches, 2 * cfg.num), cfg.num)
-    for label, clips in zip(("real", "more real"), some, strict=False):
-      found.append(measured.of([clips], cfg.num, label))
-  if len(found) < 2:
+    sets = held_out.two_sets(batches, cfg.num)
+  if min(map(len, sets)) < cfg.num:
     raise errors.UserError(
-      f"fewer than {2 * cfg.num} clips of split {cfg.split!r} can be read; mend"
-      " its files, or set generation.num lower"
+      f"fewer than {2 * cfg.num} clips of split {cfg.split!r} can be read, for"
+      f" two sets without a common video or group: {len(sets[0])} and"
+      f" {len(sets[1])}; add clips, or set generation.num lower"
     )
-  return found[0], found[1]
-
-
-def _exactly(batches: Iterable[Clips], size: int) -> Iterator[Clips]:
-  """The same clips, `size` at a time; what does not fill a set is dropped."""
-  kept: list[np.ndarray] = []
-  for batch in batches:
-    kept += list(batch)
-    while len(kept) >= size:
-      yield np.stack(kept[:size])
-      kept = kept[size:]
+  real, more = (
+    measured.of([np.stack(clips)], cfg.num, label)
+    for label, clips in zip(("real", "more real"), sets, strict=True)
+  )
+  return real, more
 
 
 def _samples(

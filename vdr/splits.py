@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from vdr.data import loader
+from vdr.data import held_out, loader
 from vdr.data import source as source_lib
 from vdr.runtime import errors, hosts
 from vdr.tasks import Task, scoring
@@ -153,13 +153,17 @@ class Splits:
     self, split: str, fields: Collection[str], max_clips: int | None = None
   ) -> loader.Loader:
     config = self._config
-    cfg = config.data.copy_and_resolve_references()
     # The loader shares out the rows of a batch: one for each host's batch.
-    size = cfg.batch_size * jax.process_count()
+    size = config.data.batch_size * jax.process_count()
+    cfg = held_out.of_split(
+      config.data,
+      config.evaluate.splits[split],
+      shuffle=False,
+      num_epochs=1,
+      batch_size=size,
+    )
     with cfg.unlocked():
-      cfg.update(shuffle=False, num_epochs=1, batch_size=size)
       for source in cfg.sources.values():
-        source.split = config.evaluate.splits[split]
         source.fields = ("video", *sorted(fields))
     return loader.Loader(
       cfg,
@@ -190,6 +194,32 @@ class Splits:
       own = one.targets(batch)
       found |= {f"{one.name}/{k}": v for k, v in own.items()}
     return found
+
+
+def check(config: Config, trained: Config, labels: Collection[str]) -> None:
+  """Refuses splits that share clips, or with the model's training.
+
+  Probes may be fitted to clips of the model's training, but neither chosen nor
+  scored on them.
+
+  Args:
+    config: the whole config.
+    trained: the one that the model was trained with.
+    labels: fields of the classes that probes learn.
+
+  Raises:
+    UserError: clips are shared, a split is empty, or nobody could learn a
+      class.
+  """
+  cfg = config.evaluate
+  parts, most = {}, {}
+  for name in SPLITS:
+    field = f"evaluate.splits.{name}={cfg.splits[name]}"
+    parts[field] = [held_out.of_split(config.data, cfg.splits[name])]
+    most[field] = cfg.num_clips[name]
+  held_out.check(parts, most, sorted(labels))
+  for field, (data,) in list(parts.items())[1:]:
+    held_out.check_unseen(trained, field, data)
 
 
 def own_targets(one: Task, targets: Mapping[str, Any]) -> dict[str, Any]:

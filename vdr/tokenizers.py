@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vdr.data import held_out, loader
 from vdr.data import latents as latents_lib
-from vdr.data import loader
 from vdr.models import tokenizer
 from vdr.runtime import errors, fingerprint, progress
 
@@ -110,12 +110,12 @@ def open_loader(
     **overrides: other fields of config.data.
   """
   cfg = config.data.copy_and_resolve_references()
+  if split:
+    cfg = held_out.of_split(cfg, split)
   with cfg.unlocked():
     cfg.update(overrides)
-    for name in cfg.sources:
-      cfg.sources[name].fields = ("video",)
-      if split:
-        cfg.sources[name].split = split
+    for source in cfg.sources.values():
+      source.fields = ("video",)
   return loader.Loader(
     cfg,
     seed=config.seed,

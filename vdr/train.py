@@ -62,6 +62,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   mesh = mesh_lib.make_mesh(config.mesh)
   step_fns = train_step.make_step(config, mesh, tokenizer_cfg)
   path = pathlib.Path(workdir).expanduser()
+  validation.check(config)
   hosts.first_does(lambda: _prepare(config, path))
   _announce(config, tokenizer_cfg, step_fns)
   tokenizer_params = jax.device_put(

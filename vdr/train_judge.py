@@ -20,6 +20,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from vdr import judge_clips
+from vdr.data import held_out
 from vdr.models import judge
 from vdr.runtime import (
   errors,
@@ -50,6 +51,15 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     UserError: the config can't be carried out.
   """
   _check(config)
+  held_out.check(
+    {
+      f"judge.{name}={config.judge[name]}": [
+        held_out.of_split(config.data, config.judge[name])
+      ]
+      for name in ("split", "test_split")
+    },
+    labels=sorted({*config.judge.clip_labels, *config.judge.frame_labels}),
+  )
   path = workdirs.claim(directory, config, SECTIONS)
   workdirs.remove_leftovers(path)
   if (path / RESULT_NAME).exists():
@@ -62,10 +72,10 @@ def run(config: Config, directory: str | os.PathLike) -> None:
     config, cfg.split, cfg.num_clips, parts.label("reading", 2)
   )
   params = train(config, clips, names, path, parts.label("judge", 96))
-  held_out, _ = judge_clips.read(
+  test, _ = judge_clips.read(
     config, cfg.test_split, cfg.test_clips, parts.label("reading", 2)
   )
-  scores = measure(config, params, held_out)
+  scores = measure(config, params, test)
   about = {
     "num_frames": source.num_frames,
     "height": source.height,
@@ -75,7 +85,7 @@ def run(config: Config, directory: str | os.PathLike) -> None:
   judge.save(path / judge.FILE_NAME, cfg, params, about)
   result = {
     "scores": scores,
-    "num_clips": {"train": len(clips.video), "test": len(held_out.video)},
+    "num_clips": {"train": len(clips.video), "test": len(test.video)},
     "seconds": round(time.perf_counter() - start, 1),
     "config": plain_configs.to_json(config),
     "versions": versions.collect(
@@ -91,9 +101,7 @@ def run(config: Config, directory: str | os.PathLike) -> None:
       for name, score in labels.items()
     )
     print(f"{kind}: {said}")
-  print(
-    f"{path / judge.FILE_NAME}: {len(held_out.video)} held-out clips judged"
-  )
+  print(f"{path / judge.FILE_NAME}: {len(test.video)} held-out clips judged")
 
 
 def _check(config: Config) -> None:

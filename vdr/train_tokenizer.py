@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 from vdr import draw, media, tokenizers
-from vdr.data import prefetch
+from vdr.data import held_out, prefetch
 from vdr.metrics import images
 from vdr.models import (
   critic,
@@ -68,6 +68,15 @@ def run(config: Config, directory: str | os.PathLike) -> None:
   """
   tokenizer.check(config.tokenizer)
   _check(config)
+  split = config.tokenizer.evaluation.split
+  held_out.check(
+    {
+      "the clips of training": [config.data],
+      f"tokenizer.evaluation.split={split}": [
+        held_out.of_split(config.data, split)
+      ],
+    }
+  )
   path = workdirs.claim(directory, config, SECTIONS)
   workdirs.remove_leftovers(path)
   if (path / RESULT_NAME).exists():

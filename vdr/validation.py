@@ -1,8 +1,6 @@
 """Losses on held-out clips, and the reading that training shares with it."""
 
 import contextlib
-import logging
-import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +9,7 @@ import jax
 import numpy as np
 
 from vdr import train_step
-from vdr.data import loader, prefetch
-from vdr.runtime import hosts, progress
+from vdr.data import held_out, loader, prefetch
 from vdr.runtime import mesh as mesh_lib
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -50,10 +47,7 @@ class Validation:
     config = self._config
     streams = {}
     for name, cfg in train_step.groups(config).items():
-      cfg = cfg.copy_and_resolve_references()
-      with cfg.unlocked():
-        for source in cfg.sources.values():
-          source.split = config.train.validation_split
+      cfg = held_out.of_split(cfg, config.train.validation_split)
       streams[name] = open_loader(config, cfg)
     sharding = mesh_lib.batch_sharding(self._mesh)
     with contextlib.ExitStack() as stack:
@@ -63,33 +57,31 @@ class Validation:
       }
       for stream in streams.values():
         stack.callback(stream.close)
-      num = self._num_batches(streams)
-      bar = progress.bar(
-        num, unit="batch", label="validation", quiet=not hosts.is_first()
-      )
-      advance = stack.enter_context(bar).advance
-      for _ in range(num):
+      for _ in range(config.train.validation_batches):
         yield {
           name: step_fields(config, next(s)) for name, s in fetched.items()
         }
-        advance()
 
-  def _num_batches(self, streams: dict[str, loader.Loader]) -> int:
-    """Those asked for, but no more than read the split once."""
-    cfg = self._config
-    there = min(
-      math.ceil(stream.num_clips / cfg[train_step.GROUPS[name]].batch_size)
-      for name, stream in streams.items()
+
+def check(config: Config) -> None:
+  """Refuses a config whose validation would see clips of training.
+
+  Raises:
+    UserError: it would, or there are no such clips.
+  """
+  cfgs, split = (
+    train_step.groups(config).values(),
+    config.train.validation_split,
+  )
+  if config.train.validate_every_steps:
+    held_out.check(
+      {
+        "the clips of training": list(cfgs),
+        f"train.validation_split={split}": [
+          held_out.of_split(cfg, split) for cfg in cfgs
+        ],
+      }
     )
-    if there < cfg.train.validation_batches:
-      logging.warning(
-        "validation reads %d batches, all that split %r has;"
-        " train.validation_batches=%d",
-        there,
-        cfg.train.validation_split,
-        cfg.train.validation_batches,
-      )
-    return min(there, cfg.train.validation_batches)
 
 
 def bucket_means(sums: dict[str, np.ndarray], prefix: str) -> dict[str, float]:

@@ -49,13 +49,23 @@ def source() -> dict[str, Any]:
       "physics", "video_folder", "image_folder", "tfds", "latents"
     ),  # of source
     path=text(""),  # its directory
-    split=text("train"),  # physics, tfds: the split to read
+    split=text("train"),  # to read; pretrain: also train; all: all of a folder
     weight=real(1.0, least=0),  # in a mixture, relative to the others
     fields=texts(("video",)),  # of vdr/data/schema.py: what to read
     # One text for each item (vdr/data/text.py); {split} becomes the split.
     text=text(""),  # .npz of embedded texts
     # Folders of videos or images.
     index=text(""),  # lines `path label`, or .csv; "": class sub-folders
+    # {split} in path or index becomes the split: a folder or list for each.
+    split_by=one_of("hash", "none"),  # without {split}; hash: of files' names
+    split_fractions=dict(  # hash: of the files, or of the groups
+      train=fraction(0.8),  # also what pretrain stands for
+      select=fraction(0.1),  # to choose on
+      test=fraction(0.1),  # to score on
+    ),
+    # Files that no split may divide: column of a .csv index, or regular
+    # expression whose match in the path names the group.
+    group=text(""),  # "": each file is a group
     decode_timeout_s=positive(30.0),  # seconds that a decode may take
     tfds_name=text(""),  # tfds: name of the data set, e.g. imagenet2012
     # Which frames of a video.

@@ -19,6 +19,11 @@ class Alone:
   def group_of(self, index):
     return self.video_of(index)
 
+  def contents(self, most=None):
+    count = len(self) if most is None else min(most, len(self))
+    names = frozenset(self.group_of(i) for i in range(count))
+    return source_lib.Contents({type(self).__name__: names}, {})
+
 
 class Fake(Alone):
   """Clips that show their index and a random number; some are bad."""

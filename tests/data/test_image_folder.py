@@ -26,6 +26,7 @@ def open_source(root, **fields):
   cfg = base.source()
   cfg.update(
     kind="image_folder",
+    split="all",
     path=str(root),
     height=60,
     width=90,

@@ -26,7 +26,12 @@ def videos(folder):
   for label in ("cat", "dog"):
     (folder / label).mkdir(parents=True)
     numbered.write(folder / label / "a.mp4", num_frames=12)
-  return config("video_folder", path=str(folder), fields=("video", "label"))
+  return config(
+    "video_folder",
+    path=str(folder),
+    fields=("video", "label"),
+    split="all",
+  )
 
 
 def images(folder):
@@ -34,7 +39,12 @@ def images(folder):
     (folder / label).mkdir(parents=True)
     picture = numbered.picture(len(label))
     PIL.Image.fromarray(picture).save(folder / label / "a.png")
-  return config("image_folder", path=str(folder), fields=("video", "label"))
+  return config(
+    "image_folder",
+    path=str(folder),
+    fields=("video", "label"),
+    split="all",
+  )
 
 
 def physics(folder):

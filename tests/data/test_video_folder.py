@@ -36,6 +36,7 @@ def open_source(root, **fields):
   cfg = base.source()
   cfg.update(
     kind="video_folder",
+    split="all",
     path=str(root),
     height=HEIGHT,
     width=WIDTH,

@@ -1,284 +1,276 @@
-"""Which files a folder holds, and their labels: from an index or sub-folders.
+"""Which files a folder holds, their labels, and their splits.
 
-Three layouts:
+Three layouts, by `index`:
 
-* an **index** of lines `path label`, without a header; the label is the last
-  word, so paths may contain spaces;
-* an index that ends in **.csv**, with a header and the columns `path` and
-  `label`; further columns are ignored;
-* **class sub-folders**, when the index is "". Classes are sorted by name and
-  their files may lie deeper. Files in a folder without sub-folders have no
-  label (-1).
+* a text file of lines `path label` (see `vdr.data.index_files`);
+* a **.csv** file with the columns `path` and `label`;
+* "": **class sub-folders**, whose files may lie deeper. Files in a folder
+  without sub-folders have no label (-1).
 
-Paths in an index are relative to the folder and can't leave it. Labels are all
-numbers (from 0; -1 is unknown) or all names. Names are numbered in sorted
-order of those that occur; a file `classes.txt` in the folder, one name a line,
-fixes names and numbers for all indices of the folder, so that a test split
-without some class agrees with its training split.
+Paths in an index are relative to the folder, or absolute, and can't leave it.
+`vdr.data.classes` numbers the labels, of all splits together.
+
+The splits, by `path`, `index` and `split_by`:
+
+* **`{split}`** in `path` or `index` stands for the name of a split: a folder
+  or a list for each;
+* **hash**: `train`, `select` and `test` are fractions of the files. A hash of
+  the name decides where a file belongs, so that it is the same on every
+  machine, and stays when files are added. Files of one group stay together;
+* **none**: no splits.
+
+`pretrain` is `train` where there is no split of that name, and `all` is every
+file.
 """
 
-import csv
+import bisect
 import dataclasses
+import glob
+import hashlib
+import itertools
 import os
 import pathlib
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 
+from vdr.data import classes, file_lists, index_files, source
 from vdr.runtime import errors
 
-CLASSES_NAME = "classes.txt"
+# An `ml_collections.ConfigDict`, whose fields have no types.
+Config = Any
+Row = index_files.Row
+
+ALL, TRAIN, PRETRAIN = "all", "train", "pretrain"
+HASHED = (TRAIN, "select", "test")
+SPLIT = file_lists.SPLIT
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-  """The files of a folder.
+  """The files of one split.
 
   Attributes:
+    root: the folder.
     paths: relative to the folder, `/` between parts.
     labels: class of each file; -1 is unknown.
     class_names: name of each class; empty if there are no labels. Classes that
-      are numbers in an index are named by them.
+      are numbers are named by them.
+    groups: the group of each file; its path where groups are not configured.
+    scope: where the names of groups mean the same; "" if they are paths.
+    numbers: the place of each file in the list of all splits.
+    num_files: files of all splits.
   """
 
+  root: str
   paths: tuple[str, ...]
   labels: Int32[np.ndarray, " n"]
   class_names: tuple[str, ...]
+  groups: tuple[str, ...]
+  scope: str
+  numbers: Int64[np.ndarray, " n"]
+  num_files: int
+
+  def files(self) -> list[str]:
+    """Absolute paths of the files, without symbolic links."""
+    places = file_lists.Places(self.root)
+    return [places.resolve(path) for path in self.paths]
+
+  def rows(self, views: int) -> source.Rows:
+    """The place of each item among those of all splits."""
+    numbers = self.numbers[:, None] * views + np.arange(views)
+    return source.Rows(numbers.reshape(-1), self.num_files * views)
+
+  def contents(self, views: int, most: int | None = None) -> source.Contents:
+    """See `vdr.data.source.Source.contents`; each file has `views` items."""
+    count = len(self.paths) if most is None else -(-most // views)
+    names = {"files": frozenset(self.files()[:count])}
+    if self.scope:
+      names[self.scope] = frozenset(self.groups[:count])
+    labels = self.labels[:count]
+    counts = np.bincount(labels[labels >= 0], minlength=len(self.class_names))
+    return source.Contents(names, {"label": counts} if len(counts) else {})
 
 
-def list_files(root: str, index: str, suffixes: tuple[str, ...]) -> Listing:
-  """Lists a folder.
+def list_files(cfg: Config, suffixes: tuple[str, ...]) -> Listing:
+  """Lists one split of a folder.
 
   Args:
-    root: the folder.
-    index: the index file, relative to `root` or to the working directory; "":
-      class sub-folders.
+    cfg: a source config (configs/fields/data.py).
     suffixes: of the files to list without an index, in lower case. With an
       index every file counts.
 
   Raises:
-    UserError: the folder or its index is missing, empty or malformed.
+    UserError: the folder or its index is missing, empty or malformed, or there
+      is no such split.
   """
-  folder = pathlib.Path(root)
-  if not root or not folder.is_dir():
-    raise errors.UserError(
-      f"path {root!r} of the source is no directory; set it to the folder that"
-      " holds the files"
-    )
-  if not index:
-    return _list_sub_folders(folder, suffixes)
-  path = next(
-    (p for p in (folder / index, pathlib.Path(index)) if p.is_file()), None
-  )
-  if path is None:
-    raise errors.UserError(
-      f"index {index!r} is neither in {root} nor in the working directory; name"
-      " an existing file, or set index to '' to use class sub-folders"
-    )
-  try:
-    text = path.read_text(encoding="utf-8-sig")
-  except UnicodeDecodeError as error:
-    raise errors.UserError(
-      f"{path} is not UTF-8 ({error}); save it as UTF-8"
-    ) from error
-  is_csv = path.suffix.lower() == ".csv"
-  rows = list((_csv_rows if is_csv else _text_rows)(path, text))
-  if not rows:
-    raise errors.UserError(
-      f"{path} lists no file; write one line `path label` for each"
-    )
-  _check_paths(folder, path, [(line, name) for line, name, _ in rows])
-  labels, names = _number(folder, path, [(line, x) for line, _, x in rows])
-  return Listing(tuple(name for _, name, _ in rows), labels, names)
-
-
-def _text_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, str, str]]:
-  """Line numbers, paths and labels of a text index."""
-  for line, content in enumerate(text.splitlines(), start=1):
-    words = content.strip().rsplit(maxsplit=1)
-    if len(words) == 1:
-      raise errors.UserError(
-        f"{path}, line {line}: {content.strip()!r} is not `path label`; write"
-        " a path, a space and a label (-1: unknown)"
-      )
-    if words:
-      yield line, words[0], words[1]
-
-
-def _csv_rows(path: pathlib.Path, text: str) -> Iterator[tuple[int, str, str]]:
-  """Line numbers, paths and labels of a CSV index."""
-  reader = csv.DictReader(text.splitlines())
-  header = [name.strip() for name in reader.fieldnames or ()]
-  reader.fieldnames = header
-  for column in ("path", "label"):
-    if column not in header:
-      raise errors.UserError(
-        f"{path}, line 1: the header has no column {column!r} but"
-        f" {', '.join(header) or 'nothing'}; name the columns path,label"
-      )
-  for row in reader:
-    name, label = ((row[key] or "").strip() for key in ("path", "label"))
-    if not name or not label:
-      raise errors.UserError(
-        f"{path}, line {reader.line_num}: path or label is empty; write both"
-        " (label -1: unknown)"
-      )
-    yield reader.line_num, name, label
-
-
-def _check_paths(
-  folder: pathlib.Path, index: pathlib.Path, rows: list[tuple[int, str]]
-) -> None:
-  """Refuses paths out of the folder, and an index none of whose files exist.
-
-  A single missing file is no error here: sets made from the web have holes, and
-  reading one is a bad clip. Directories are listed instead of asking for each
-  file, which would take minutes for large sets on network disks.
-  """
-  root = os.path.realpath(folder)
-  entries: dict[str, dict[str, bool]] = {}
-  found = False
-  for line, name in rows:
-    parts = pathlib.PurePosixPath(name).parts
-    is_outside = os.path.isabs(name) or ".." in parts or "\0" in name
-    parent, _, base = name.rpartition("/")
-    if not is_outside:
-      if parent not in entries:
-        place = os.path.realpath(os.path.join(root, parent))
-        inside = _is_inside(place, root)
-        entries[parent] = _links(place) if inside else {"": True}
-      is_outside = "" in entries[parent] or (
-        entries[parent].get(base, False)
-        and not _is_inside(os.path.realpath(os.path.join(root, name)), root)
-      )
-    if is_outside:
-      raise errors.UserError(
-        f"{index}, line {line}: path {name!r} leaves the folder {folder}; write"
-        " it relative to that folder and keep the file inside"
-      )
-    found = found or base in entries[parent]
-  if not found:
-    raise errors.UserError(
-      f"none of the {len(rows)} files that {index} lists is in {folder}"
-      f" (the first is {rows[0][1]!r}); set path to the folder that the index"
-      " is relative to"
-    )
-
-
-def _links(place: str) -> dict[str, bool]:
-  """Names in a directory, and whether each is a symbolic link."""
-  try:
-    with os.scandir(place) as entries:
-      return {entry.name: entry.is_symlink() for entry in entries}
-  except OSError:
-    return {}
-
-
-def _is_inside(place: str, root: str) -> bool:
-  return os.path.commonpath((place, root)) == root
-
-
-def _number(
-  folder: pathlib.Path, index: pathlib.Path, rows: list[tuple[int, str]]
-) -> tuple[Int32[np.ndarray, " n"], tuple[str, ...]]:
-  """Classes of the labels, and the classes' names."""
-  known = _read_classes(folder)
-  numeric = [_is_number(label) for _, label in rows]
-  is_numeric = numeric[0]
-  if not all(n == is_numeric for n in numeric):
-    line, label = rows[numeric.index(not is_numeric)]
-    raise errors.UserError(
-      f"{index}, line {line}: label {label!r} is a"
-      f" {'name' if is_numeric else 'number'}, those before it are not; use"
-      " only numbers or only names"
-    )
-  if is_numeric:
-    labels = [int(label) for _, label in rows]
-    names = known or tuple(str(n) for n in range(max(labels) + 1))
-    limit = len(names)
+  root, folders = cfg.path, [cfg.path]
+  if SPLIT in cfg.path + cfg.index:
+    root, parts = _list_templated(cfg, suffixes)
+    folders = [root, *(cfg.path.replace(SPLIT, name) for name in parts)]
   else:
-    names = known or tuple(sorted({label for _, label in rows}))
-    places = {name: place for place, name in enumerate(names)}
-    limit = len(names)
-    labels = [places.get(label, limit) for _, label in rows]
-  for (line, text), label in zip(rows, labels, strict=True):
-    if not -1 <= label < limit:
+    parts = {ALL: file_lists.read(root, cfg.index, suffixes, cfg.group)}
+  rows = list(itertools.chain.from_iterable(parts.values()))
+  labels, names = classes.number(rows, map(pathlib.Path, folders))
+  split_of = [name for name, part in parts.items() for _ in part]
+  if ALL not in parts:
+    sizes = {name: len(part) for name, part in parts.items()}
+  elif cfg.split_by == "hash":
+    split_of = _hashed(cfg, rows)
+    sizes = {name: split_of.count(name) for name in HASHED}
+  else:
+    sizes = {}
+  wanted = _resolve_split(cfg, sizes)
+  chosen = [i for i, name in enumerate(split_of) if wanted in (ALL, name)]
+  return Listing(
+    root=root,
+    paths=tuple(rows[i].path for i in chosen),
+    labels=labels[chosen],
+    class_names=names,
+    groups=tuple(rows[i].cell or rows[i].path for i in chosen),
+    scope=f"{os.path.abspath(cfg.path)}, {cfg.group}" if cfg.group else "",
+    numbers=np.array(chosen, np.int64),
+    num_files=len(rows),
+  )
+
+
+def is_hashed(cfg: Config) -> bool:
+  """Whether a source is a part of a folder that a hash divides."""
+  return (
+    cfg.kind in ("video_folder", "image_folder")
+    and SPLIT not in cfg.path + cfg.index
+    and cfg.split_by == "hash"
+    and cfg.split != ALL
+  )
+
+
+def _resolve_split(cfg: Config, sizes: Mapping[str, int]) -> str:
+  """The split that a config means.
+
+  Raises:
+    UserError: there is none, or it has no files.
+  """
+  if cfg.split == ALL:
+    return ALL
+  name = cfg.split
+  if name == PRETRAIN and name not in sizes and TRAIN in sizes:
+    name = TRAIN
+  place = cfg.path + (f" with index {cfg.index}" if cfg.index else "")
+  if not sizes:
+    raise errors.UserError(
+      f"{place} has no splits (split_by=none), and {cfg.split!r} was asked for;"
+      f" set split_by=hash, write {SPLIT} into path or index where their names"
+      " differ, or ask for split=all"
+    )
+  if name not in sizes:
+    raise errors.UserError(
+      f"{place} has no split {cfg.split!r}; it has {', '.join(sizes)}, and all"
+    )
+  if not sizes[name]:
+    counts = ", ".join(f"{k} {n}" for k, n in sizes.items())
+    raise errors.UserError(
+      f"split {cfg.split!r} of {place} is empty: of its"
+      f" {sum(sizes.values())} files the hash gives {counts}; add files, change"
+      f" split_fractions, write {SPLIT} into path or index to choose the files"
+      " yourself, or ask for another split"
+    )
+  return name
+
+
+def _hashed(cfg: Config, rows: Sequence[Row]) -> list[str]:
+  """The split of each row, by the hash of its group or of its file's name."""
+  fractions = [float(cfg.split_fractions[name]) for name in HASHED]
+  if abs(sum(fractions) - 1) > 1e-6:
+    raise errors.UserError(
+      f"split_fractions={dict(zip(HASHED, fractions, strict=True))} of the"
+      f" source {cfg.path} must add up to 1"
+    )
+  edges = list(itertools.accumulate(fractions))
+  last = max(i for i, fraction in enumerate(fractions) if fraction)
+  found, split_of = [], dict[str, tuple[str, Row]]()
+  for row, (file, name) in zip(rows, _names(cfg.path, rows), strict=True):
+    place = bisect.bisect_right(edges, hash_fraction(row.cell or name))
+    found.append(HASHED[min(place, last)])
+    split, other = split_of.setdefault(file, (found[-1], row))
+    if split != found[-1]:
       raise errors.UserError(
-        f"{index}, line {line}: label {text!r} is unknown; "
-        + (
-          f"{folder / CLASSES_NAME} lists {limit} classes"
-          if known
-          else "numbers start at 0, and -1 is no label"
-        )
+        f"{row.place}: {row.path!r} is the same file as {other.path!r}, but in"
+        f" group {row.cell!r} instead of {other.cell!r}; put both"
+        " into one group"
       )
-  return np.array(labels, np.int32), names
+  return found
 
 
-def _is_number(label: str) -> bool:
-  return label.lstrip("-").isdecimal()
+def hash_fraction(name: str) -> float:
+  """A number in [0, 1) that depends on the name alone.
+
+  Names that differ only in how Unicode writes their accents, as those of one
+  file on two systems do, give the same.
+  """
+  raw = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
+  return int.from_bytes(hashlib.sha256(raw).digest()[:6], "big") / 2**48
 
 
-def _read_classes(folder: pathlib.Path) -> tuple[str, ...]:
-  path = folder / CLASSES_NAME
-  if not path.is_file():
-    return ()
-  lines = path.read_text(encoding="utf-8-sig").splitlines()
-  names = tuple(line.strip() for line in lines if line.strip())
-  if len(set(names)) < len(names):
-    double = next(name for name in names if names.count(name) > 1)
-    raise errors.UserError(
-      f"{path} lists class {double!r} twice; keep one of the lines"
+def _names(root: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
+  """Each row's file, and a name for it that is the same on every machine.
+
+  Two rows of one file have one name, however links lead to it.
+  """
+  places = file_lists.Places(root)
+  files = [places.resolve(row.path) for row in rows]
+  first: dict[str, str] = {}  # name of files that lie elsewhere
+  for file, row in zip(files, rows, strict=True):
+    first[file] = min(row.path, first.get(file, row.path))
+  return [
+    (
+      file,
+      os.path.relpath(file, places.root)
+      if file_lists.is_inside(file, places.root)
+      else first[file],
     )
-  return names
+    for file in files
+  ]
 
 
-def _list_sub_folders(
-  folder: pathlib.Path, suffixes: tuple[str, ...]
-) -> Listing:
-  with os.scandir(folder) as entries:
-    visible = sorted(e.name for e in entries if not e.name.startswith("."))
-  loose = [name for name in visible if name.lower().endswith(suffixes)]
-  loose = [name for name in loose if (folder / name).is_file()]
-  by_class = {
-    name: files
-    for name in visible
-    if (folder / name).is_dir()
-    and (files := _walk(folder, folder / name, suffixes))
-  }
-  if not loose and not by_class:
+def _list_templated(
+  cfg: Config, suffixes: tuple[str, ...]
+) -> tuple[str, dict[str, list[Row]]]:
+  """The folder that holds all splits, and the rows of each."""
+  before = cfg.path.partition(SPLIT)[0]
+  root = os.path.dirname(before) or "." if SPLIT in cfg.path else cfg.path
+  names = _matches(cfg.path) if SPLIT in cfg.path else set()
+  if SPLIT in cfg.index:
+    lists = _matches(os.path.join(cfg.path, cfg.index)) or _matches(cfg.index)
+    names = names & lists if SPLIT in cfg.path else lists
+  parts = {}
+  for name in sorted(names - {ALL}):
+    path, index = (x.replace(SPLIT, name) for x in (cfg.path, cfg.index))
+    try:
+      rows = file_lists.read(path, index, suffixes, cfg.group)
+    except errors.UserError:
+      if name == cfg.split or (name, cfg.split) == (TRAIN, PRETRAIN):
+        raise
+      continue  # a readme beside the lists, an empty folder beside the folders
+    prefix = pathlib.Path(os.path.relpath(path, root)).as_posix()
+    if prefix != ".":
+      rows = [row._replace(path=f"{prefix}/{row.path}") for row in rows]
+    parts[name] = rows
+  if not parts:
     raise errors.UserError(
-      f"{folder} holds no file that ends in {', '.join(suffixes)}, and neither"
-      " do its sub-folders; set path to the folder that does"
+      f"no file is found for any name in place of {SPLIT} in path={cfg.path!r},"
+      f" index={cfg.index!r}; write the names of folders or lists there"
     )
-  if not by_class:
-    return Listing(tuple(loose), np.full(len(loose), -1, np.int32), ())
-  if loose:
-    raise errors.UserError(
-      f"{folder / loose[0]} lies beside class sub-folders such as"
-      f" {next(iter(by_class))!r}, so its class is unclear; move it into one"
-      " or write an index"
-    )
-  names = _read_classes(folder) or tuple(by_class)
-  for name in by_class:
-    if name not in names:
-      raise errors.UserError(
-        f"sub-folder {folder / name} is no class of {folder / CLASSES_NAME};"
-        " add its name there or rename it"
-      )
-  rows = [(p, names.index(name)) for name in by_class for p in by_class[name]]
-  labels = np.array([label for _, label in rows], np.int32)
-  return Listing(tuple(path for path, _ in rows), labels, names)
+  return root, parts
 
 
-def _walk(
-  folder: pathlib.Path, start: pathlib.Path, suffixes: tuple[str, ...]
-) -> list[str]:
-  """Files below `start`, sorted, as paths relative to `folder`."""
-  found = []
-  for place, _, names in os.walk(start):
-    relative = pathlib.Path(place).relative_to(folder).as_posix()
-    for name in names:
-      if name.lower().endswith(suffixes) and not name.startswith("."):
-        found.append(f"{relative}/{name}")
-  return sorted(found)
+def _matches(template: str) -> set[str]:
+  """The names that make a path of a template, which has SPLIT in it."""
+  pattern = re.escape(template).replace(re.escape(SPLIT), "(?P<name>[^/]+)", 1)
+  pattern = pattern.replace(re.escape(SPLIT), "(?P=name)")
+  paths = glob.glob(glob.escape(template).replace(SPLIT, "*"))
+  found = (re.fullmatch(pattern, path) for path in paths)
+  return {match["name"] for match in found if match}

@@ -75,6 +75,11 @@ class HostClips:
       return self._blank(clip_index, clip_id, misfit)
     return example | _clip_fields(True, clip_index, clip_id, "")
 
+  def group(self, index: int) -> tuple[str, str]:
+    """The source of an item, and its group there."""
+    number, clip_index = self.order.locate(self._position(index))
+    return self.names[number], self.sources[number].group_of(clip_index)
+
   def failure(self, index: int, reason: str) -> failures_lib.Failure:
     """The failure of an item that could not be read."""
     number, clip_index = self.order.locate(self._position(index))

@@ -35,7 +35,7 @@ class ImageFolder:
     """
     transforms.check(cfg)
     self._cfg = cfg
-    self._listing = folders.list_files(cfg.path, cfg.index, SUFFIXES)
+    self._listing = folders.list_files(cfg, SUFFIXES)
     self._fields = schema.resolve_fields(cfg.fields)
     self.items_per_image = transforms.num_crops(cfg)
 
@@ -55,12 +55,20 @@ class ImageFolder:
     return self._listing.paths[index // self.items_per_image]
 
   def group_of(self, index: int) -> str:
-    return self.video_of(index)
+    return self._listing.groups[index // self.items_per_image]
+
+  @property
+  def rows(self) -> source.Rows:
+    """The place of each item among those of all splits."""
+    return self._listing.rows(self.items_per_image)
+
+  def contents(self, most: int | None = None) -> source.Contents:
+    return self._listing.contents(self.items_per_image, most)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`."""
     number, crop = divmod(index, self.items_per_image)
-    path = os.path.join(self._cfg.path, self._listing.paths[number])
+    path = os.path.join(self._listing.root, self._listing.paths[number])
     try:
       with open(path, "rb") as file:
         raw = file.read()

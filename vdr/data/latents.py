@@ -145,6 +145,17 @@ class Latents:
     """That of the item that was encoded; see `vdr.data.source.Source`."""
     return self._item("groups", index)
 
+  def contents(self, most: int | None = None) -> source_lib.Contents:
+    """The groups that were encoded, or the numbers of items without any."""
+    count = len(self) if most is None else min(most, len(self))
+    place, known = str(self._path.resolve()), self._items.get("groups")
+    names: dict[str, frozenset[str] | tuple[range, ...]] = {
+      f"{place}/{self._cfg.split}": (range(count),)
+    }
+    if known is not None:
+      names[place] = frozenset(map(str, known[:count]))
+    return source_lib.Contents(names, {})
+
   def _item(self, what: str, index: int) -> str:
     known = self._items.get(what)
     return self.clip_id(index) if known is None else str(known[index])

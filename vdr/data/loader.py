@@ -17,6 +17,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import Int
 
 from vdr.data import failures as failures_lib
 from vdr.data import host_clips, schema, workers
@@ -137,6 +138,11 @@ class Loader(Iterator[Batch]):
       raise
     self._position += 1
     return batch
+
+  def groups(self, rows: Int[np.ndarray, " rows"]) -> list[tuple[str, str]]:
+    """Source and group of rows of the last batch, none of them padding."""
+    start = (self._position - 1) * self._clips.rows
+    return [self._clips.group(start + int(row)) for row in rows]
 
   def state(self) -> dict[str, int]:
     """Where the loader stands: `position` is the number of the next batch.

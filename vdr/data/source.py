@@ -1,9 +1,11 @@
 """What a source of clips is, and which kinds there are."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import ml_collections
 import numpy as np
+from jaxtyping import Int
 
 from vdr.data import schema
 from vdr.runtime import errors
@@ -15,6 +17,27 @@ class BadClipError(Exception):
   The loader masks such a clip in its batch, counts it and reports it; it never
   ends a run by itself.
   """
+
+
+class Contents(NamedTuple):
+  """What a source holds, to compare it with another one.
+
+  Attributes:
+    names: of its videos and groups, or ranges of numbers, by the place where
+      they are unique. Two sources share what both have in the same place.
+    counts: items of each class, by the field of the label; labels that only
+      reading would tell are left out.
+  """
+
+  names: Mapping[str, frozenset[str] | tuple[range, ...]]
+  counts: Mapping[str, Int[np.ndarray, " classes"]]
+
+
+class Rows(NamedTuple):
+  """Places of items among those of all splits, and how many these are."""
+
+  numbers: Int[np.ndarray, " items"]
+  total: int
 
 
 @runtime_checkable
@@ -56,10 +79,22 @@ class Source(Protocol):
     """
     ...
 
+  def contents(self, most: int | None = None) -> Contents:
+    """What the first `most` items hold, or all of them; nothing is decoded."""
+    ...
+
   @property
   def class_names(self) -> dict[str, tuple[str, ...]]:
     """Names of the classes of each label field, by field."""
     ...
+
+
+@runtime_checkable
+class Part(Protocol):
+  """A source that is divided into splits when it is opened."""
+
+  @property
+  def rows(self) -> Rows: ...
 
 
 def open_source(cfg: ml_collections.ConfigDict) -> Source:
@@ -88,5 +123,8 @@ def open_source(cfg: ml_collections.ConfigDict) -> Source:
   if cfg.text:
     from vdr.data.text import WithText
 
-    opened = WithText(opened, cfg.text.replace("{split}", cfg.split))
+    rows = None
+    if isinstance(opened, Part) and "{split}" not in cfg.text:
+      rows = opened.rows
+    opened = WithText(opened, cfg.text.replace("{split}", cfg.split), rows)
   return opened

@@ -43,19 +43,34 @@ def load(path: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 class WithText:
   """A source whose items have text embeddings, too."""
 
-  def __init__(self, source: source_lib.Source, path: str):
+  def __init__(
+    self,
+    source: source_lib.Source,
+    path: str,
+    rows: source_lib.Rows | None = None,
+  ):
     """Reads the file; `source` keeps everything else.
+
+    Args:
+      source: the clips.
+      path: of the file.
+      rows: which rows belong to the items, if the file is for more than them.
 
     Raises:
       UserError: the file has not one row for each item.
     """
     self._source = source
     self._text, self._mask = load(path)
-    if len(self._text) != len(source):
+    count = len(source) if rows is None else rows.total
+    if len(self._text) != count:
       raise errors.UserError(
-        f"{path} has {len(self._text)} texts, and the source {len(source)}"
-        " items; give one for each, in their order"
+        f"{path} has {len(self._text)} texts, and the source {count} items"
+        f"{' in all splits' if rows is not None else ''}; give one for each, in"
+        " their order"
       )
+    if rows is not None:
+      self._text = self._text[rows.numbers]
+      self._mask = self._mask[rows.numbers]
 
   def __len__(self) -> int:
     return len(self._source)
@@ -72,6 +87,9 @@ class WithText:
 
   def group_of(self, index: int) -> str:
     return self._source.group_of(index)
+
+  def contents(self, most: int | None = None) -> source_lib.Contents:
+    return self._source.contents(most)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index`; see `vdr.data.source.Source.read`."""

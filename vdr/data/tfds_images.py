@@ -2,16 +2,18 @@
 
 The set has to be prepared in ArrayRecord files beforehand (`file_format` of
 `download_and_prepare`); they are read through `as_data_source`, and images are
-decoded here. The image is the set's first image feature, the label its first
-class label; both are found by type. An image is a clip of one frame.
+decoded here. The set's `supervised_keys` say which feature is the image and
+which the label; without them the first image and the first class label are
+taken. A label may be any whole number. An image is a clip of one frame.
 """
 
+import functools
 import threading
 from typing import Any
 
 import numpy as np
 
-from vdr.data import image_folder, schema, transforms
+from vdr.data import classes, image_folder, schema, source, transforms
 from vdr.runtime import errors
 
 
@@ -38,10 +40,10 @@ class TfdsImages:
     self.items_per_image = transforms.num_crops(cfg)
     self._lock = threading.Lock()
     builder = _builder(cfg)
-    self._image, self._label, names = _find_features(builder)
-    self.class_names: dict[str, tuple[str, ...]] = names
+    self._image, self._label = _find_features(builder)
     self._data = self._open(builder)
     self._num_images = len(self._data)
+    self._instructions = _instructions(builder, cfg.split)
 
   def __getstate__(self) -> dict[str, Any]:
     # Open files and locks stay behind; `_read_raw` opens the set again.
@@ -54,6 +56,14 @@ class TfdsImages:
   def __len__(self) -> int:
     return self._num_images * self.items_per_image
 
+  @property
+  def class_names(self) -> dict[str, tuple[str, ...]]:
+    return {"label": self._names} if self._names else {}
+
+  @functools.cached_property
+  def _names(self) -> tuple[str, ...]:
+    return _class_names(_builder(self._cfg), self._label)
+
   def clip_id(self, index: int) -> str:
     name, crop = self.video_of(index), index % self.items_per_image
     return f"{name}#0.{crop}" if self.items_per_image > 1 else name
@@ -64,6 +74,18 @@ class TfdsImages:
 
   def group_of(self, index: int) -> str:
     return self.video_of(index)
+
+  def contents(self, most: int | None = None) -> source.Contents:
+    """Ranges of images in each file of the set."""
+    left = self._num_images
+    if most is not None:
+      left = min(left, -(-most // self.items_per_image))
+    names: dict[str, tuple[range, ...]] = {}
+    for file, skip, take in self._instructions:
+      part = range(skip, skip + min(take, left))
+      names[file] = (*names.get(file, ()), part)
+      left -= len(part)
+    return source.Contents(names, {})
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`."""
@@ -113,27 +135,66 @@ def _builder(cfg: Any) -> Any:
     ) from error
 
 
-def _find_features(
-  builder: Any,
-) -> tuple[str, str, dict[str, tuple[str, ...]]]:
-  """Names of the image and label features ("": no label), and class names."""
+def _find_features(builder: Any) -> tuple[str, str]:
+  """Names of the image and label features; "": no label."""
   import tensorflow_datasets as tfds
 
-  images, labels = [], []
-  for name, feature in builder.info.features.items():
-    if isinstance(feature, tfds.features.Image):
-      images.append(name)
-    elif isinstance(feature, tfds.features.ClassLabel):
-      labels.append(name)
+  features = dict(builder.info.features.items())
+  images = [
+    k for k, f in features.items() if isinstance(f, tfds.features.Image)
+  ]
+  labels = [
+    k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)
+  ]
   if not images:
     raise errors.UserError(
       f"tfds_name {builder.name!r} has no image among its features"
-      f" ({', '.join(builder.info.features)}); choose an image data set"
+      f" ({', '.join(features)}); choose an image data set"
     )
-  if not labels:
-    return images[0], "", {}
-  names = tuple(builder.info.features[labels[0]].names)
-  return images[0], labels[0], {"label": names}
+  image, label, *_ = (*(builder.info.supervised_keys or ()), "", "")
+  if not isinstance(label, str) or not _is_whole_number(features.get(label)):
+    label = labels[0] if labels else ""
+  return image if image in images else images[0], label
+
+
+def _is_whole_number(feature: Any) -> bool:
+  return (
+    feature is not None
+    and getattr(feature, "shape", None) == ()
+    and np.issubdtype(feature.np_dtype, np.integer)
+  )
+
+
+def _class_names(builder: Any, label: str) -> tuple[str, ...]:
+  """Names of the classes; numbers, where the set has no names.
+
+  Numbers are those of all splits, so that every split has the same classes.
+  """
+  import tensorflow_datasets as tfds
+
+  if not label:
+    return ()
+  features = builder.info.features
+  if isinstance(features[label], tfds.features.ClassLabel):
+    return tuple(features[label].names)
+  undecoded: Any = {
+    name: tfds.decode.SkipDecoding()
+    for name, feature in features.items()
+    if isinstance(feature, tfds.features.Image)
+  }
+  data = builder.as_data_source("all", decoders=undecoded)
+  most = max((int(record[label]) for record in data), default=-1)
+  if most >= classes.MAX_CLASSES:
+    return ()
+  return tuple(map(str, range(most + 1)))
+
+
+def _instructions(builder: Any, split: str) -> tuple[tuple[str, int, int], ...]:
+  """Files of a split, records to skip in each, and records to take."""
+  return tuple(
+    (str(x.filename), x.skip, x.take)
+    for x in builder.info.splits[split].file_instructions
+  )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vdr.data import clips, decoder, folders, schema, transforms
+from vdr.data import clips, decoder, folders, schema, source, transforms
 
 SUFFIXES = (".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v")
 
@@ -39,7 +39,7 @@ class VideoFolder:
     clips.check(cfg)
     transforms.check(cfg)
     self._cfg = cfg
-    self._listing = folders.list_files(cfg.path, cfg.index, SUFFIXES)
+    self._listing = folders.list_files(cfg, SUFFIXES)
     self._fields = schema.resolve_fields(cfg.fields)
     self._crops = transforms.num_crops(cfg)
     self.items_per_video = cfg.clips_per_video * self._crops
@@ -60,7 +60,15 @@ class VideoFolder:
     return self._listing.paths[index // self.items_per_video]
 
   def group_of(self, index: int) -> str:
-    return self.video_of(index)
+    return self._listing.groups[index // self.items_per_video]
+
+  @property
+  def rows(self) -> source.Rows:
+    """The place of each item among those of all splits."""
+    return self._listing.rows(self.items_per_video)
+
+  def contents(self, most: int | None = None) -> source.Contents:
+    return self._listing.contents(self.items_per_video, most)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`.
@@ -87,7 +95,7 @@ class VideoFolder:
       )
 
     number = index // self.items_per_video
-    path = os.path.join(cfg.path, self._listing.paths[number])
+    path = os.path.join(self._listing.root, self._listing.paths[number])
     frames, times_s = decoder.decode(path, plan, cfg.decode_timeout_s)
     example = {
       "video": frames,

@@ -270,6 +270,7 @@ def _pretrain_sources(config: Config) -> dict[str, dict[str, Any]]:
       )
     named["folder" if named else "main"] = {
       "kind": "video_folder",
+      "split": "pretrain",
       "path": str(pathlib.Path(path).expanduser()),
       "fps": config.physics.fps,
       "sampling": "random",

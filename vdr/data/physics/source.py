@@ -25,7 +25,7 @@ class PhysicsSource:
   """
 
   def __init__(self, cfg: ml_collections.ConfigDict):
-    """Opens split `cfg.split` of the data set in `cfg.path`.
+    """Opens split `cfg.split` of the data set in `cfg.path`; "all": every one.
 
     An empty path simulates clips of `cfg.height` × `cfg.width` as they are
     read: slower, but nothing has to be on disk.
@@ -40,25 +40,24 @@ class PhysicsSource:
     )
     clips.check(cfg)
     transforms.check(cfg)
-    self._cfg, self._split = cfg, cfg.split
+    self._cfg = cfg
     self._path = pathlib.Path(cfg.path) if cfg.path else None
     if self._path is None:
-      _check_split(cfg.split, scenes.SPLITS, "the simulated world")
+      splits = _choose(cfg.split, scenes.SPLITS, "the simulated world")
       self.settings = clip.Settings(
         "default", cfg.num_frames, cfg.height, cfg.width, 12.0, 64, 3
       )
       self.settings.check()
-      self._length = LIVE_CLIPS
+      self._lengths = {split: [LIVE_CLIPS] for split in splits}
     else:
       stored, lengths = _read_metadata(self._path)
-      _check_split(cfg.split, tuple(lengths), str(self._path))
+      splits = _choose(cfg.split, tuple(lengths), str(self._path))
       self.settings = clip.Settings.from_config(stored.physics)
-      self._shard_lengths = lengths[cfg.split]
-      self._length = sum(self._shard_lengths)
+      self._lengths = {split: lengths[split] for split in splits}
     self._shapes = records.shapes(self.settings)
 
   def __len__(self) -> int:
-    return self._length * self._views
+    return sum(map(sum, self._lengths.values())) * self._views
 
   @property
   def _views(self) -> int:
@@ -74,10 +73,31 @@ class PhysicsSource:
     return f"{name}#{view}" if self._views > 1 else name
 
   def video_of(self, index: int) -> str:
-    return f"{records.NAME}/{self._split}/{index // self._views}"
+    split, number = self._locate(index // self._views)
+    return f"{records.NAME}/{split}/{number}"
 
   def group_of(self, index: int) -> str:
     return self.video_of(index)
+
+  def contents(self, most: int | None = None) -> source_lib.Contents:
+    """Clips by their numbers in each split."""
+    place = str(self._path.resolve()) if self._path else "simulated"
+    left = sum(map(sum, self._lengths.values()))
+    if most is not None:
+      left = min(left, -(-most // self._views))
+    names = {}
+    for split, lengths in self._lengths.items():
+      names[f"{place}/{split}"] = (range(min(left, sum(lengths))),)
+      left = max(0, left - sum(lengths))
+    return source_lib.Contents(names, {})
+
+  def _locate(self, index: int) -> tuple[str, int]:
+    """The split of a clip, and its number there."""
+    for split, lengths in self._lengths.items():
+      if index < sum(lengths):
+        return split, index
+      index -= sum(lengths)
+    raise IndexError(index)
 
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """Item `index`; see `vdr.data.source.Source.read`.
@@ -94,7 +114,8 @@ class PhysicsSource:
 
   def _load(self, index: int) -> schema.Example:
     if self._path is None:
-      known = clip.simulate(self.settings, self._split, LIVE_SEED, index)
+      split, number = self._locate(index)
+      known = clip.simulate(self.settings, split, LIVE_SEED, number)
       return {name: known[name] for name in self._stored}
     try:
       record = self._reader[index]
@@ -122,14 +143,14 @@ class PhysicsSource:
   def _reader(self) -> array_record_data_source.ArrayRecordDataSource:
     """Opened where it is first used: each worker process has its own."""
     assert self._path is not None
-    num_shards = len(self._shard_lengths)
     # With its number of records, no shard is opened before it is needed: a
     # damaged one spoils no clips but its own.
     return array_record_data_source.ArrayRecordDataSource(
       [
-        str(self._path / records.shard_name(self._split, i, num_shards))
+        str(self._path / records.shard_name(split, i, len(lengths)))
         + f"[0:{length}]"
-        for i, length in enumerate(self._shard_lengths)
+        for split, lengths in self._lengths.items()
+        for i, length in enumerate(lengths)
       ]
     )
 
@@ -157,8 +178,12 @@ def _read_metadata(
   return plain_configs.from_json(config, path), lengths
 
 
-def _check_split(split: str, splits: tuple[str, ...], place: str) -> None:
+def _choose(split: str, splits: tuple[str, ...], place: str) -> tuple[str, ...]:
+  """The splits that a name stands for."""
+  if split == "all":
+    return splits
   if split not in splits:
     raise errors.UserError(
       f"{place} has no split {split!r}; it has {', '.join(splits)}"
     )
+  return (split,)
