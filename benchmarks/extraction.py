@@ -1,6 +1,6 @@
 """Features at two thirds of the depth, against the same network in PyTorch.
 
-  pip install torch==2.13.0
+  source launch/setup.sh metrics  # PyTorch
   python -m benchmarks.extraction [--size=small] [--batch=8] [--json=PATH]
 
 From given latents and noise: noised at one level, then up to layer 2/3 · L of

@@ -1,6 +1,6 @@
 """Time of a probe in a grid of 20: our engine against V-JEPA 2's way.
 
-  pip install torch==2.13.0
+  source launch/setup.sh metrics  # PyTorch
   python -m benchmarks.probe_grid [--size=small] [--rounds=5] [--json=PATH]
 
 Five learning rates x four weight decays of an attentive probe on one layer, at

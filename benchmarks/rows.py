@@ -140,7 +140,7 @@ def choose(
     args = row.args(quick, machine.backend)
     if row.needs == "torch" and not machine.has_torch:
       left_out.append(
-        f"{name} is left out: it needs PyTorch (pip install torch)"
+        f"{name} is left out: it needs PyTorch (launch/setup.sh metrics)"
       )
     elif row.needs == "gpu" and machine.backend != "gpu":
       left_out.append(f"{name} is left out: it needs a GPU")

@@ -1,6 +1,6 @@
 """Our training step against the same network in PyTorch, in turns.
 
-  pip install torch==2.13.0
+  source launch/setup.sh metrics  # PyTorch
   python -m benchmarks.train_step [--size=tiny] [--batch=8] [--json=PATH]
 
 The step is that of configs/video_dit.py:local from given latents on: noise,
