@@ -43,8 +43,8 @@ def code(name):
   return ["".join(cell["source"]) for cell in cells(name, "code")]
 
 
-def execute(texts, folder):
-  """What the cells print, when they run in a folder."""
+def execute(texts, folder, debug="1"):
+  """What the cells print, when they run in a folder; debug: all is tiny."""
   folder.mkdir(exist_ok=True)
   done = subprocess.run(
     [sys.executable, "-c", KERNEL],
@@ -54,7 +54,7 @@ def execute(texts, folder):
     cwd=folder,
     env=os.environ
     | {
-      "VDR_NOTEBOOK_DEBUG": "1",
+      "VDR_NOTEBOOK_DEBUG": debug,
       "MPLBACKEND": "agg",
       "PYTHONPATH": str(ROOT),
     },
@@ -151,6 +151,16 @@ def test_features_are_inspected(tmp_path):
   assert "(2, 0.4) {'t': 5, 'h': 8, 'w': 8, 'd': 64}" in said
   assert "t = 4: frames 13 to 16" in said
   assert re.search(r"stays: [\d.]+ px, [1-9]\d* points", said)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+  ("name", "num_figures"), [("quickstart", 6), ("inspect_features", 5)]
+)
+def test_a_notebook_runs_at_full_size(name, num_figures, tmp_path):
+  execute(code(name), tmp_path, debug="")
+  assert len(list(tmp_path.glob("cell-*.png"))) == num_figures
 
 
 def test_without_vdr_the_first_cell_says_what_to_do(tmp_path):
