@@ -1,10 +1,13 @@
 """From a checkpoint to result files."""
 
 import re
+import shutil
 
+import numpy as np
 import pytest
 
 from configs import evaluate as evaluate_config
+from tests.data import numbered
 from tests.features import models
 from vdr import evaluate, results
 from vdr.runtime import errors, progress
@@ -113,4 +116,75 @@ def test_what_can_not_be_evaluated_is_refused(
 ):
   with pytest.raises(errors.UserError, match=message):
     evaluate.run(config(checkpoint, **fields), tmp_path / "no")
+  assert not (tmp_path / "no").exists()
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+  """Videos of noise with labels that a coin decided."""
+  folder = tmp_path_factory.mktemp("noise")
+  rng = np.random.default_rng(0)
+  lines = ["path,label"]
+  for i in range(64):
+    pictures = list(rng.integers(0, 256, (5, 32, 32, 3), np.uint8))
+    numbered.write(folder / f"{i}.mp4", pictures=pictures)
+    lines.append(f"{i}.mp4,{('heads', 'tails')[rng.integers(2)]}")
+  (folder / "labels.csv").write_text("\n".join(lines))
+  return folder
+
+
+def of_noise(checkpoint, path, /, **fields):
+  source = {
+    "kind": "video_folder",
+    "path": str(path),
+    "index": "labels.csv",
+    "num_frames": 5,
+    "sampling": "middle",
+    "split_fractions.train": 0.5,
+    "split_fractions.select": 0.2,
+    "split_fractions.test": 0.3,
+  }
+  fields = {
+    **{f"data.sources.main.{k}": v for k, v in source.items()},
+    **{f"evaluate.num_clips.{k}": 0 for k in ("train", "select", "test")},
+    "evaluate.tasks": ("label",),
+    "evaluate.layers": (2,),
+    "evaluate.controls": (),
+    "evaluate.num_shown": 0,
+    "probe.num_steps": 200,
+    "probe.warmup_steps": 5,
+    "probe.learning_rates": (1e-2,),
+    **fields,
+  }
+  return config(checkpoint, **fields)
+
+
+def top_1(path):
+  result = results.read(path / "label")
+  return result["cells"][result["best"]]["test"]["top_1"]
+
+
+def test_random_labels_of_a_folder_score_chance(noise, checkpoint, tmp_path):
+  evaluate.run(of_noise(checkpoint, noise), tmp_path / "held_out")
+  score = top_1(tmp_path / "held_out")
+  assert score["low"] <= 0.5 <= score["high"]
+  assert 0.2 < score["value"] < 0.8
+  # The probe can learn such labels: of copies it knows all. Copies of a file
+  # are not found out, links and the file itself are.
+  lines = (noise / "labels.csv").read_text().split("\n")[:25]
+  for split in ("train", "select", "test"):
+    folder = shutil.copytree(noise, tmp_path / "copies" / split)
+    (folder / "labels.csv").write_text("\n".join(lines))
+  copies = of_noise(checkpoint, tmp_path / "copies" / "{split}")
+  evaluate.run(copies, tmp_path / "copied")
+  assert top_1(tmp_path / "copied")["value"] == 1
+
+
+@pytest.mark.parametrize("split", ["train", "pretrain", "all"])
+def test_equal_splits_of_a_folder_are_refused(
+  noise, checkpoint, tmp_path, split
+):
+  fields = {"evaluate.splits.test": split}
+  with pytest.raises(errors.UserError, match="nothing is held out"):
+    evaluate.run(of_noise(checkpoint, noise, **fields), tmp_path / "no")
   assert not (tmp_path / "no").exists()

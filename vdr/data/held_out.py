@@ -60,6 +60,13 @@ def check(
     ]
     for field, sources in opened.items()
   }
+  _refuse_shared(found)
+  _tell(parts, found)
+  for label in labels:
+    _check_classes(label, opened, found)
+
+
+def _refuse_shared(found: Mapping[str, Sequence[source_lib.Contents]]) -> None:
   for (field, own), (other, theirs) in itertools.combinations(found.items(), 2):
     for one, two in itertools.product(own, theirs):
       example, count = _shared(one, two)
@@ -69,9 +76,6 @@ def check(
           f" as {example}, so that nothing is held out; name splits that share"
           " none (of folders: split_by=hash, or {split} in path or index)"
         )
-  _tell(parts, found)
-  for label in labels:
-    _check_classes(label, opened, found)
 
 
 def check_unseen(trained: Config, field: str, data: Config) -> None:
@@ -87,13 +91,17 @@ def check_unseen(trained: Config, field: str, data: Config) -> None:
   """
   seen = [cfg for cfg in (trained.data, trained.images) if cfg.batch_size > 0]
   try:
-    for cfg in seen:
-      _open("", [cfg])
-  except errors.UserError as error:  # another machine, or they are gone
+    sources = _open("training of the checkpoint", seen)
+  except errors.UserError as error:  # another machine, or the clips are gone
     if hosts.is_first():
-      print(f"it can't be told whether training saw clips of {field}{error}")
+      print(f"it can't be told whether training saw clips of {field}: {error}")
     return
-  check({"training of the checkpoint": seen, field: [data]})
+  _refuse_shared(
+    {
+      "training of the checkpoint": [x.contents() for x in sources],
+      field: [x.contents() for x in _open(field, [data])],
+    }
+  )
 
 
 def two_sets(
