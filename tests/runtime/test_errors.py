@@ -26,3 +26,9 @@ def test_the_message_survives_the_way_between_processes():
 )
 def test_a_lost_host_is_told_from_a_bug(text, is_lost):
   assert errors.tells_of_a_lost_host(text) is is_lost
+
+
+def test_a_value_with_line_breaks_makes_no_second_line():
+  error = errors.UserError("no clip called 'a\nb\u2028c'; fix the name")
+  assert str(error) == "no clip called 'a b c'; fix the name"
+  assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -121,7 +121,8 @@ def check(config: Any, fields: Mapping[str, Any]) -> None:
   """
   for name, value, rule in pairs(config, fields):
     if not rule.takes(value):
-      raise errors.UserError(f"config.{name}={value}: give {rule.allowed}")
+      shown = value if value != "" else "''"
+      raise errors.UserError(f"config.{name}={shown}: give {rule.allowed}")
 
 
 def pairs(

@@ -21,8 +21,12 @@ class UserError(Exception):
   """Bad input that the person who started vdr can mend.
 
   The message names the value, the place and the mend. `vdr.main` prints it as
-  one line, without a traceback, and exits with status 2.
+  one line, without a traceback, and exits with status 2. A value in it may have
+  line breaks, the message has none.
   """
+
+  def __init__(self, message: str):
+    super().__init__(" ".join(message.splitlines()))
 
 
 class Stopped(Exception):
