@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from tests import needs
 from tests.metrics import rows
 from vdr.metrics import classification
 
@@ -87,7 +88,7 @@ def test_a_label_beyond_the_classes_is_refused():
 
 
 def test_scikit_learn_agrees():
-  metrics = pytest.importorskip("sklearn.metrics")
+  metrics = needs.reference("sklearn.metrics")
   x = batch(2, n=200, ties=False)
   x["label"] = np.abs(x["label"])
   for k in (1, 2, 5):
@@ -100,8 +101,8 @@ def test_scikit_learn_agrees():
 
 
 def test_torchmetrics_agrees():
-  torch = pytest.importorskip("torch")
-  functional = pytest.importorskip("torchmetrics.functional.classification")
+  torch = needs.reference("torch")
+  functional = needs.reference("torchmetrics.functional.classification")
   x = batch(3, n=200, ties=False)
   x["label"] = np.abs(x["label"])
   scores, label = torch.tensor(x["scores"]), torch.tensor(x["label"])

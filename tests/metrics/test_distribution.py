@@ -6,6 +6,7 @@ import pytest
 import scipy.linalg
 from hypothesis import strategies as st
 
+from tests import needs
 from vdr.metrics import accumulators, distribution
 
 
@@ -162,9 +163,9 @@ def test_what_can_not_be_compared_is_refused():
 
 
 def test_torchmetrics_agrees():
-  torch = pytest.importorskip("torch")
-  fid = pytest.importorskip("torchmetrics.image.fid")
-  kid = pytest.importorskip("torchmetrics.image.kid")
+  torch = needs.reference("torch")
+  fid = needs.reference("torchmetrics.image.fid")
+  kid = needs.reference("torchmetrics.image.kid")
   a, b = (torch.tensor(x) for x in sets(5, 60, 60))
   other = fid._compute_fid(a.mean(0), torch.cov(a.T), b.mean(0), torch.cov(b.T))
   found = distribution.frechet_distance(a.numpy(), b.numpy())
@@ -176,8 +177,8 @@ def test_torchmetrics_agrees():
 @pytest.mark.filterwarnings("ignore:Metric `InceptionScore`:UserWarning")
 @pytest.mark.filterwarnings(r"ignore:std\(\):UserWarning")  # of one split
 def test_torchmetrics_agrees_on_the_inception_score():
-  torch = pytest.importorskip("torch")
-  inception = pytest.importorskip("torchmetrics.image.inception")
+  torch = needs.reference("torch")
+  inception = needs.reference("torchmetrics.image.inception")
   logits = np.random.default_rng(0).normal(0, 2, (40, 7)).astype(np.float32)
   metric = inception.InceptionScore(feature=torch.nn.Identity(), splits=1)
   metric.update(torch.tensor(logits))

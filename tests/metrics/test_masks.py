@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from tests import needs
 from tests.metrics import rows
 from vdr.metrics import masks
 
@@ -110,10 +111,10 @@ def test_rows():
 
 @pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 def test_trackeval_agrees():
-  pytest.importorskip("skimage")
-  pytest.importorskip("cv2", exc_type=ImportError)  # needs system libraries
-  coco = pytest.importorskip("pycocotools.mask")
-  module = pytest.importorskip("trackeval.metrics.j_and_f")
+  needs.reference("skimage")
+  needs.reference("cv2")  # needs system libraries
+  coco = needs.reference("pycocotools.mask")
+  module = needs.reference("trackeval.metrics.j_and_f")
   rng = np.random.default_rng(0)
   pred, target = (
     np.stack([blob(rng, 96, 160, 50.0) for _ in range(12)]) for _ in range(2)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy.spatial import transform
 
+from tests import needs
 from tests.metrics import rows
 from vdr import geometry
 from vdr.metrics import pose
@@ -300,8 +301,8 @@ def test_trajectories_that_go_nowhere():
 
 
 def test_roma_agrees():
-  torch = pytest.importorskip("torch")
-  roma = pytest.importorskip("roma")
+  torch = needs.reference("torch")
+  roma = needs.reference("roma")
   rng = np.random.default_rng(0)
   m = rng.normal(size=(50, 3, 3))
   np.testing.assert_allclose(
@@ -327,7 +328,7 @@ def test_roma_agrees():
 
 
 def test_scikit_learn_agrees():
-  metrics = pytest.importorskip("sklearn.metrics")
+  metrics = needs.reference("sklearn.metrics")
   rng = np.random.default_rng(0)
   target, pred = rng.normal(size=(2, 30, 12)) * rng.lognormal(size=12)
   valid, mean = np.ones(30, bool), target.mean(axis=0)
