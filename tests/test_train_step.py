@@ -162,7 +162,10 @@ def test_accumulated_parts_are_one_batch():
 
 EIGHT = """
   import json, os
-  os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+  os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+  )
   from tests import training
   found = {}
   for name, (devices, fsdp, tensor) in {

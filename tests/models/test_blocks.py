@@ -13,9 +13,6 @@ from vdr.models.sizes import Size
 SIZE = Size(depth=2, width=32, num_heads=2)
 GRID = (3, 4, 4)
 
-# Minutes of compilation in all.
-pytestmark = pytest.mark.slow
-
 
 def tokens(t=3, seed=0):
   return jax.random.normal(jax.random.key(seed), (2, t, 4, 4, SIZE.width))

@@ -13,9 +13,6 @@ from vdr.runtime import errors
 
 BOTH = pytest.mark.parametrize("t", [1, 3], ids=["image", "clip"])
 
-# Minutes of compilation in all.
-pytestmark = pytest.mark.slow
-
 
 def paths(tree):
   leaves = jax.tree_util.tree_leaves_with_path(tree)

@@ -15,7 +15,9 @@ _OP = re.compile(r"%?([\w.-]+) = \w+\[([\d,]*)\]\S* (\w[\w-]*)\((.*)")
 
 def count(fn, *args) -> int:
   """FLOPs of all products in the optimised program, a multiply-add as two."""
-  text = jax.jit(fn).lower(*args).compile().as_text()
+  # Otherwise a scatter is a loop on a CPU (tests/conftest.py).
+  options = {"xla_cpu_use_fusion_emitters": True}
+  text = jax.jit(fn).lower(*args).compile(options).as_text()
   assert " while(" not in text  # a loop's body would be counted once
   total, shapes = 0, {}
   for line in text.splitlines():

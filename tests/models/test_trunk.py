@@ -10,9 +10,6 @@ from vdr.models import dit, trunk
 
 TEXT = dict(num_classes=4, text_dim=6)
 
-# Minutes of compilation in all.
-pytestmark = pytest.mark.slow
-
 
 def conditions(b=2):
   key = jax.random.key(3)
