@@ -4,8 +4,10 @@ python -m vdr.main --config=configs/evaluate.py:depth --workdir=runs/depth \
   --config.checkpoint=runs/video --config.data.sources.main.path=data/local
 
 Variants are tasks, `shape`, `action`, `depth`, `pose`, `points` and `boxes`, at
-32 × 32 pixels; `local` has them all on one reading of the features, `debug` two
-of them on a few clips. A result says what every control scored, too.
+32 × 32 pixels; `local` has them all on one reading of the features, where the
+local study reads them; `debug` two of them on a few clips. Probes have the
+study's steps (configs/fields/probe.py). A result says what every control
+scored, too.
 
 Hardware: any; a CPU for the models of `:local`.
 """
@@ -14,14 +16,27 @@ from configs import base
 
 TASKS = ("shape", "action", "depth", "pose", "points", "boxes")
 
+# The local study has these, too.
+LOCAL = {
+  "evaluate.tasks": TASKS,
+  "evaluate.layers": (2, 3),
+  "evaluate.noise_levels": (0.05, 0.2, 0.5),
+}
+
+
+def steps_of_all(number):
+  """This many steps for every probe, whatever its head."""
+  return {
+    "probe.num_steps": number,
+    "probe.dense.num_steps": 0,
+    "probe.track.num_steps": 0,
+  }
+
+
+DEBUG_PROBES = {**steps_of_all(2), "probe.batch_size": 8}
 VARIANTS = {
   **{name: {"evaluate.tasks": (name,)} for name in TASKS},
-  "local": {
-    "evaluate.tasks": TASKS,
-    "evaluate.layers": (1, 2, 3, 4),
-    "evaluate.noise_levels": (0.05, 0.2, 0.4),
-    "evaluate.frames": "auto",
-  },
+  "local": LOCAL,
   "debug": {
     "evaluate.tasks": ("action", "pose"),
     "evaluate.controls": ("latents", "blind"),
@@ -30,9 +45,7 @@ VARIANTS = {
     "evaluate.num_clips.test": 8,
     "data.batch_size": 8,
     "data.sources.main.path": "",  # simulated on the way
-    "probe.num_steps": 2,
-    "probe.batch_size": 8,
-    "probe.learning_rates": (1e-3,),
+    **DEBUG_PROBES,
   },
 }
 

@@ -99,20 +99,8 @@ LOCAL = {
     *AT_ONE_PLACE,
     "evaluate.controls=()",
   ),
-  "evaluate.tasks": evaluate_config.TASKS,
+  **evaluate_config.LOCAL,
   "study.batch_size": 8,  # what a core's caches hold
-  "evaluate.layers": (2, 3),
-  "evaluate.noise_levels": (0.05, 0.2, 0.5),
-  # Of 1e-3 to 3e-2 the best on `select` for nearly all tasks at 400 steps.
-  "probe.learning_rates": (1e-2,),
-  # These heads learn slowly. With patches of a token and 1,000 steps AbsRel on
-  # `select` falls from .148 to .105; boxes go from .534 to .569 with 1,200
-  # steps, and 800 are what the time allows.
-  "probe.dense.patch": (1, 4, 4),
-  "probe.dense.batch_size": 4,
-  "probe.dense.queries_per_step": 64,
-  "probe.dense.num_steps": 1000,
-  "probe.track.num_steps": 800,
   "probe.step_mb": 1.0,  # one program serves one cell and many
   "evaluate.controls": CONTROLS,
   "evaluate.num_shown": 4,
@@ -157,9 +145,7 @@ VARIANTS = {
     "look.num_clips": 3,
     "look.num_drawn": 2,
     "look.num_scene_clips": 2,
-    "probe.num_steps": 2,
-    "probe.batch_size": 8,
-    "probe.learning_rates": (1e-2,),
+    **evaluate_config.DEBUG_PROBES,
   },
   "local": LOCAL,
   "local_flow": {
@@ -191,7 +177,7 @@ VARIANTS = {
     "train.amount": 50_000.0,
     "evaluate.layers": (2, 4, 6, 8, 10, 12),
     "evaluate.noise_levels": (0.05, 0.1, 0.2, 0.4, 0.7),
-    "probe.num_steps": 4000,
+    **evaluate_config.steps_of_all(4000),
     "probe.num_seeds": 2,
     "probe.step_mb": 16384.0,
     "runner.kind": "here",
@@ -219,7 +205,7 @@ VARIANTS = {
     "train.amount": 500_000.0,
     "evaluate.layers": (4, 8, 12, 14, 16, 18, 20, 22),
     "evaluate.noise_levels": (0.0, 0.1, 0.2, 0.4, 0.7),
-    "probe.num_steps": 10000,
+    **evaluate_config.steps_of_all(10000),
     "probe.num_seeds": 3,
     "probe.step_mb": 16384.0,
     "runner.kind": "submitit",

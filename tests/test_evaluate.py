@@ -66,6 +66,8 @@ def test_each_task_has_its_result(evaluated):
       score = cell["test"][primary]
       assert score["low"] <= score["value"] <= score["high"]
     assert result["backbone"]["hash"]
+    assert result["budget"]["num_steps"] == 2
+    assert result["budget"]["batch_size"] == 8
 
 
 def test_scores_follow_from_the_clips(evaluated):
@@ -88,7 +90,9 @@ def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
   before = (evaluated / "pose" / results.NAME).stat().st_mtime_ns
   evaluate.run(config(checkpoint), evaluated)
   assert (evaluated / "pose" / results.NAME).stat().st_mtime_ns == before
-  assert "pose: r_squared" in capsys.readouterr().out
+  line = capsys.readouterr().out.splitlines()[-1]
+  assert line.startswith("pose: r_squared")
+  assert line.endswith("; probes: 2 steps of 8 clips")
 
 
 def test_bars_say_which_part_of_the_whole_they_are(evaluated, labels):

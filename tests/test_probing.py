@@ -9,6 +9,7 @@ from vdr import probing, tasks
 from vdr.data.physics import clip
 from vdr.metrics import accumulators
 from vdr.probes import blocks
+from vdr.probes.plan import Plan
 from vdr.runtime import errors
 
 
@@ -66,9 +67,12 @@ def drawn(cell):
   return probing.Drawn({}, {"cell": np.array(cell)}, {}, None)
 
 
+PLAN = Plan(num_steps=7, batch_size=4, learning_rates=(0.1,))
+
+
 def fit(cell, select, hyper=(0.1, 0.0), drawn=None):
   ratio = accumulators.Ratio(np.full(2, float(cell)), np.ones(2))
-  return probing.Fit(cell, hyper, select, {"top_1": [ratio]}, drawn)
+  return probing.Fit(cell, hyper, select, {"top_1": [ratio]}, drawn, PLAN)
 
 
 def test_the_best_cell_is_that_of_all_hosts(action):
@@ -78,6 +82,7 @@ def test_the_best_cell_is_that_of_all_hosts(action):
   assert [cell.layer for cell in probed.cells] == [0, 1, 2, 3, 4]
   assert probed.hypers[4] is None and probed.hypers[0] == (0.1, 0.0)
   assert probed.best == 1  # the first of two
+  assert probed.plan == PLAN
   assert probed.drawn is not None and probed.drawn.outputs["cell"] == 1
   assert [runs[0].score() for runs in probed.runs["top_1"]] == [0, 1, 2, 3, 4]
 

@@ -21,6 +21,7 @@ from vdr.data import held_out
 from vdr.data import source as source_lib
 from vdr.metrics import statistics
 from vdr.probes import make
+from vdr.probes.plan import Plan
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
 from vdr.tasks import Task, classes, scoring, task
@@ -318,6 +319,7 @@ class _Evaluation:
       "skipped": self._splits.skipped,
       "seeds": list(self._plan.seeds),
       "method": results.METHOD,
+      "budget": _budget(probed.plan),
       "cells": [_cell(probed, i) for i in range(len(probed.cells))],
       "best": probed.best,
       "controls": controls,
@@ -332,6 +334,16 @@ class _Evaluation:
       video = self._splits.first_clips(self._num_shown())
       predictions.write(folder / PICTURES, one, video, *probed.drawn)
     results.write(folder, result, clips)
+
+
+def _budget(plan: Plan) -> dict[str, Any]:
+  """What every probe of a task was given, as results have it."""
+  return {
+    "num_steps": plan.num_steps,
+    "batch_size": plan.batch_size,
+    "learning_rates": list(plan.learning_rates),
+    "weight_decays": list(plan.weight_decays),
+  }
 
 
 def _cell(probed: probing.Probed, index: int) -> dict[str, Any]:
@@ -377,8 +389,12 @@ def _line(result: dict[str, Any]) -> str:
   """A result on the console."""
   best = result["cells"][result["best"]]
   score = best["test"][result["primary"]]
+  # Results of earlier versions don't say.
+  budget, steps = result.get("budget"), ""
+  if budget:
+    steps = "; probes: {num_steps} steps of {batch_size} clips".format(**budget)
   return (
     f"{result['task']}: {result['primary']} {score['value']:.3f}"
     f" [{score['low']:.3f}, {score['high']:.3f}] at layer {best['layer']},"
-    f" noise {best['noise_level']}"
+    f" noise {best['noise_level']}{steps}"
   )

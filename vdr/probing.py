@@ -70,6 +70,7 @@ class Fit(NamedTuple):
     select: primary metric on `select`, a mean over seeds.
     runs: on `test`: metric → a ratio for each seed.
     drawn: of the best cell of those fitted together, if it is to be drawn.
+    plan: how the probes were fitted.
   """
 
   cell: int
@@ -77,6 +78,7 @@ class Fit(NamedTuple):
   select: float
   runs: dict[str, list[accumulators.Ratio]]
   drawn: Drawn | None
+  plan: Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Probed:
     best: the cell that `select` chose.
     runs: on `test`: metric → cell → a ratio for each seed.
     drawn: what the best cell's first seed says of the first test clips.
+    plan: how the probes were fitted.
   """
 
   cells: list[Cell]
@@ -99,6 +102,7 @@ class Probed:
   best: int
   runs: dict[str, list[list[accumulators.Ratio]]]
   drawn: Drawn | None
+  plan: Plan
 
 
 class Extraction(NamedTuple):
@@ -264,6 +268,7 @@ def fit(
       float(by_cell[i]),
       {name: runs[i][0] for name, runs in test.items()},
       drawn if i == best else None,
+      plan,
     )
     for i, cell in enumerate(cells)
   ]
@@ -297,6 +302,7 @@ def choose_best(
     best=best,
     runs={name: [fit.runs[name] for fit in fits] for name in fits[0].runs},
     drawn=fits[best].drawn,
+    plan=fits[0].plan,
   )
 
 

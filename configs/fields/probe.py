@@ -20,15 +20,17 @@ from vdr.runtime.bounds import (
 def probe() -> dict[str, Any]:
   """Heads on frozen features and how they are fitted (vdr/probes).
 
-  Sizes are those of the local study, for two cores of a CPU. Those that are
-  published are in the comments: of SciVid's and 4DS's readouts, or where it
-  says so of MooG's.
+  Sizes and steps are those of the local study, for two cores of a CPU: every
+  config has them from here, so that one model scores the same in all of them.
+  Published ones are in the comments: of SciVid's and 4DS's readouts, or where
+  it says so of MooG's.
   """
   return dict(
     # Fitting. Members: layers and noise levels x rates x decays x seeds.
     num_steps=count(400),  # optimiser steps; published: 40,000
     batch_size=count(32),  # clips, for one answer a clip; published: 32 for all
-    learning_rates=reals((3e-3, 1e-2), above=0),  # chosen on select; 3e-4
+    # Of 1e-3 to 3e-2 the best for nearly all tasks at 400 steps.
+    learning_rates=reals((1e-2,), above=0),  # chosen on select; 3e-4
     weight_decays=reals((1e-4,), least=0),  # likewise; of matrices; 1e-4
     num_seeds=count(1),  # of parameters, order of clips, and draws
     warmup_steps=whole(20),  # steps, linear; published: 1,000
@@ -47,17 +49,20 @@ def probe() -> dict[str, Any]:
     width=count(64),  # channels of queries, keys and values; 1024, MooG 512
     num_heads=count(2),  # 16; points 8, boxes 4; MooG 8
     places=True,  # tokens carry their place (ours); False is as published
+    # These two kinds of heads learn slowly. With patches of a token and 1,000
+    # steps AbsRel on `select` falls from .148 to .105; boxes go from .534 to
+    # .569 with 1,200 steps, and 800 are what the study's time allows.
     dense=dict(
-      patch=counts((1, 8, 8), length=3),  # of a query, t h w; (2, 8, 8)
-      num_steps=whole(0),  # optimiser steps; 0: as many as all heads
-      batch_size=count(8),  # clips
-      queries_per_step=whole(16),  # patches of a step; 0 (published): all
+      patch=counts((1, 4, 4), length=3),  # of a query, t h w; (2, 8, 8)
+      num_steps=whole(1000),  # optimiser steps; 0: as many as all heads
+      batch_size=count(4),  # clips
+      queries_per_step=whole(64),  # patches of a step; 0 (published): all
       depth_loss=one_of("log_l1", "l1", "l2"),  # of metres, or their log
     ),
     track=dict(
       # SciVid's, or MooG's, which takes 12 times as long.
       kind=one_of("one_shot", "recurrent"),  # of readout
-      num_steps=whole(0),  # optimiser steps; 0: as many as all heads
+      num_steps=whole(800),  # optimiser steps; 0: as many as all heads
       batch_size=count(8),  # clips
       octaves=count(8),  # of the queries' Fourier features; 16
       hidden=count(64),  # of the queries' MLP; recurrent: of the state; 512

@@ -8,8 +8,9 @@ import shlex
 
 import pytest
 
-from configs import base
+from configs import base, evaluate
 from vdr import main
+from vdr.probes import make
 from vdr.runtime import bounds, command_line, errors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -109,6 +110,34 @@ def test_every_field_has_its_bounds():
   assert len(list(leaves(base.default.fields))) > 300
   for name, declared in leaves(base.default.fields):
     assert isinstance(declared, bounds.Field | bool), name
+
+
+def fields(name, variant, prefix):
+  """Those of one section, flat."""
+  flat = command_line.flatten(MODULES[name].get_config(variant))
+  return {k: v for k, v in flat.items() if k.startswith(prefix)}
+
+
+@pytest.mark.parametrize("variant", ["local", *evaluate.TASKS])
+def test_an_evaluation_gives_its_probes_what_the_local_study_does(variant):
+  found = fields("evaluate", variant, "probe.")
+  expected = fields("study", "local", "probe.")
+  # Of how much is computed at a time no score depends.
+  assert found | {"probe.step_mb": 1.0} == expected
+
+
+def test_the_local_evaluation_is_that_of_the_local_study():
+  for field in ("tasks", "layers", "noise_levels", "draws"):
+    prefix = f"evaluate.{field}"
+    found = fields("evaluate", "local", prefix)
+    assert found == fields("study", "local", prefix)
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_heads_that_learn_slowly_have_no_fewer_steps(name, variant):
+  cfg = MODULES[name].get_config(variant).probe
+  for own in (cfg.dense, cfg.track):
+    assert make.steps_of(own, cfg) >= cfg.num_steps
 
 
 class TestBuild:

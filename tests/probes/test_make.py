@@ -67,7 +67,8 @@ class TestHeads:
 
   def test_a_dense_head_draws_some_patches_or_all(self):
     fields = dict(frames=(0, 4), height=16, width=16, names=("depth_m",))
-    head, draw = make.dense(config(), *WHERE, **fields, mean=3.0)
+    cfg = config(**{"dense.queries_per_step": 16})
+    head, draw = make.dense(cfg, *WHERE, **fields, mean=3.0)
     assert isinstance(head, dense.Dense) and head.mean == 3.0
     assert draw == dense.DrawPatches(head, 16, ("depth_m",))
     cfg = config(**{"dense.queries_per_step": 0})
