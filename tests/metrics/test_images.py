@@ -98,6 +98,9 @@ def test_leading_axes_stay():
     np.testing.assert_allclose(whole[1, 2], score(a[1, 2], b[1, 2]), rtol=1e-4)
 
 
-def test_a_picture_smaller_than_the_window_is_refused():
-  with pytest.raises(ValueError, match="11 pixels.*not 10"):
-    images.ssim(jnp.zeros((12, 10, 3)), jnp.zeros((12, 10, 3)))
+@pytest.mark.parametrize("size", [(12, 10), (10, 12), (10, 10), (1, 1)])
+def test_a_picture_smaller_than_the_window_is_refused(size):
+  """Others score what is reflected at its edges, as if it were seen."""
+  x = jnp.zeros((*size, 3))
+  with pytest.raises(ValueError, match=f"11 pixels.*not {min(size)}"):
+    images.ssim(x, x)

@@ -32,3 +32,21 @@ def test_the_error_of_staying_is_the_distance_gone():
   scores = one.score(one.blind(targets, targets), targets, {})
   assert scores["error_px"].score() == pytest.approx((0 + 5) / 2, rel=1e-5)
   assert scores["occlusion_accuracy"].score() == 1
+
+
+def test_points_that_are_taken_for_one_another_are_wrong():
+  """They are never matched: every track belongs to the point asked for."""
+  points_xy = np.full((1, 2, 3, 2), 0.25, np.float32)
+  points_xy[0, 1] = 0.25 + 30 / 256
+  one = points.make_task()
+  targets = one.targets(
+    {"points_xy": points_xy, "points_visible": np.ones((1, 2, 3), bool)}
+  )
+  sure = np.full((1, 2, 3), 20.0)
+  answers = {"points_xy": points_xy, "visible": sure, "certain": sure}
+  right = one.score(answers, targets, {})
+  swapped = one.score(answers | {"points_xy": points_xy[:, ::-1]}, targets, {})
+  assert right["error_px"].score() == pytest.approx(0, abs=1e-5)
+  assert swapped["error_px"].score() == pytest.approx(30 * 2**0.5, rel=1e-5)
+  assert right["average_jaccard"].score() == 1
+  assert swapped["average_jaccard"].score() == 0
