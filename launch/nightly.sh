@@ -60,6 +60,8 @@ wheel() {
   act cd "$folder/empty"
   act env --unset=PYTHONPATH "$folder/venv/bin/python" -m vdr.main \
     --config=configs/study.py:debug --workdir=runs/debug
+  act cd "$ROOT"
+  act rm -rf "$folder" # 1.4 GB; it stays where something failed
 }
 
 notebooks() {

@@ -79,6 +79,7 @@ def test_all_stages_run_in_order(run, script, tmp_path):
     f"{root} -m pytest -n 0 -m slow tests/notebooks",
     f"{root} -m benchmarks --quick",
   ]
+  assert not work.exists()
 
 
 def test_dry_run_shows_what_runs(run):
@@ -103,9 +104,10 @@ def test_a_stage_that_fails_ends_itself_alone(run):
   assert len(done.calls) == 2  # no environment for what was not built
 
 
-def test_the_last_command_of_a_stage_may_fail(run):
+def test_a_study_that_fails_is_kept(run, tmp_path):
   done = run("--only=wheel,slow", FAIL="-m vdr.main")
   assert (done.returncode, summary(done)["wheel"]) == (1, "FAILED")
+  assert (tmp_path / "vdr-nightly" / "empty").exists()  # to look at
 
 
 def test_what_setting_up_says_counts(run, script):
