@@ -38,6 +38,15 @@ def test_uniform_runs_from_the_start_to_the_end():
   assert got == [[0, 2, 4, 6], [10, 12, 14, 16], [20, 22, 24, 26]]
 
 
+@pytest.mark.parametrize("fields", [{}, {"fps": 25.0}])
+@given(n=st.integers(2, 400))
+def test_as_many_uniform_clips_as_frames_show_each_once(fields, n):
+  """In floats 49 * (1 / 49) is less than 1: a frame is shown twice."""
+  fields = fields | dict(sampling="uniform", clips_per_video=n, num_frames=1)
+  got = [choose(steady(n, 25.0), clip=k, **fields)[0] for k in range(n)]
+  assert got == list(range(n))
+
+
 def test_one_uniform_clip_is_the_middle_one():
   fields = dict(num_frames=5, stride=2)
   uniform = choose(steady(30), sampling="uniform", **fields)

@@ -85,7 +85,8 @@ def choose_frames(
   elif cfg.sampling == "random":
     start = int(rng.integers(slack + 1))
   else:
-    start = int(slack * _place(cfg, clip))
+    part, parts = _place(cfg, clip)
+    start = slack * part // parts
   indices = start + np.arange(cfg.num_frames) * cfg.stride
   return (
     indices % n if cfg.short_videos == "loop" else np.minimum(indices, n - 1)
@@ -110,7 +111,8 @@ def _by_time(
   elif cfg.sampling == "random":
     start_s = rng.uniform(0, slack_s + last_s)
   else:
-    start_s = max(slack_s, 0.0) * _place(cfg, clip)
+    part, parts = _place(cfg, clip)
+    start_s = max(slack_s, 0.0) * part / parts
   wanted_s = start_s + np.arange(cfg.num_frames) / cfg.fps
   if cfg.short_videos == "loop":
     # The small step keeps a time that should be 0 from becoming the period.
@@ -120,8 +122,11 @@ def _by_time(
   return np.searchsorted(times_s - times_s[0], wanted_s, side="right") - 1
 
 
-def _place(cfg: Config, clip: int) -> float:
-  """Where in the room that a clip has it starts, 0 to 1."""
+def _place(cfg: Config, clip: int) -> tuple[int, int]:
+  """Where in the room that a clip has it starts: how many of how many parts.
+
+  As integers, since a float such as 49 * (1 / 49) is less than 1.
+  """
   if cfg.sampling == "middle" or cfg.clips_per_video == 1:
-    return 0.5
-  return clip / (cfg.clips_per_video - 1)
+    return 1, 2
+  return clip, cfg.clips_per_video - 1
