@@ -1,5 +1,6 @@
 """Images of a folder as clips of one frame."""
 
+import io
 import pickle
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from configs import base
-from vdr.data import schema, source
+from vdr.data import image_folder, schema, source
 
 SMOOTH = np.stack([*np.mgrid[0:60, 0:90], np.full((60, 90), 80)], -1).astype(
   np.uint8
@@ -74,15 +75,72 @@ def test_camera_orientation_is_honoured(tmp_path):
   np.testing.assert_array_equal(example["video"][0], np.rot90(SMOOTH, -1))
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1", "I;16"])
-def test_every_mode_becomes_rgb(tmp_path, mode):
-  if mode == "I;16":
-    image = Image.fromarray(np.full((20, 30), 300, np.uint16))
-  else:
-    image = Image.fromarray(SMOOTH).convert(mode)
-  image.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
-  video = read(open_source(tmp_path), 0)["video"]
-  assert video.shape == (1, 60, 90, 3) and video.dtype == np.uint8
+def decoded(image, kind="png", **options):
+  raw = io.BytesIO()
+  image.save(raw, kind, **options)
+  return image_folder.decode(raw.getvalue())
+
+
+@pytest.mark.parametrize(
+  "mode, off", [("P", 16), ("RGBA", 0), ("CMYK", 1), ("RGBX", 0)]
+)
+def test_colours_are_kept_in_every_mode(mode, off):
+  kind = "png" if mode in ("P", "RGBA") else "tiff"
+  image = Image.fromarray(SMOOTH)
+  image = image.quantize() if mode == "P" else image.convert(mode)
+  assert np.abs(decoded(image, kind).astype(int) - SMOOTH).max() <= off
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_grey_is_grey(mode):
+  grey = Image.fromarray(SMOOTH).convert("L").convert(mode)
+  expected = np.asarray(grey.convert("L"))
+  np.testing.assert_array_equal(
+    decoded(grey), np.repeat(expected[..., None], 3, -1)
+  )
+
+
+RAMP = np.arange(256).reshape(16, 16)
+
+
+@pytest.mark.parametrize(
+  "kind, pixels",
+  [
+    ("png", (RAMP * 257).astype(np.uint16)),
+    ("tiff", (RAMP * 257).astype(np.uint16)),
+    ("tiff", (RAMP * 257).astype(">u2")),
+    ("tiff", (RAMP * 257).astype(np.int32)),
+    ("tiff", (RAMP / 255).astype(np.float32)),
+  ],
+)
+def test_wide_pixels_are_scaled_to_eight_bits(kind, pixels):
+  """Pillow's conversion shows 16 bits white and floats black."""
+  found = decoded(Image.fromarray(pixels), kind)
+  np.testing.assert_array_equal(found, np.repeat(RAMP[..., None], 3, -1))
+
+
+@pytest.mark.parametrize(
+  "pixels, words",
+  [
+    (RAMP.astype(np.float32), "from 0 to 255, .* from 0 to 1"),
+    (np.full((4, 4), np.nan, np.float32), "from nan to nan"),
+    (np.full((4, 4), -1, np.int32), "from -1 to -1, .* from 0 to 65535"),
+  ],
+)
+def test_pixels_of_an_unknown_range_are_refused(pixels, words):
+  with pytest.raises(source.BadClipError, match=words):
+    decoded(Image.fromarray(pixels), "tiff")
+
+
+def test_transparent_pixels_lie_on_white():
+  """Programs hide whatever colour they like under them, mostly black."""
+  rgba = np.zeros((2, 3, 4), np.uint8)
+  rgba[:, 1] = 200, 0, 0, 255
+  rgba[:, 2] = 0, 0, 0, 128
+  expected = [[255, 255, 255], [200, 0, 0], [127, 127, 127]]
+  assert decoded(Image.fromarray(rgba))[0].tolist() == expected
+  palette = Image.new("P", (2, 2))
+  assert np.all(decoded(palette, transparency=0) == 255)
 
 
 def test_bad_files_are_bad_clips(root):

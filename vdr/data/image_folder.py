@@ -80,23 +80,51 @@ class ImageFolder:
 
 
 def decode(raw: bytes) -> UInt8[np.ndarray, "h w 3"]:
-  """RGB pixels of an encoded image, turned as its EXIF flag says.
+  """RGB pixels of an encoded image as viewers show it.
+
+  It is turned as its EXIF flag says, and lies on white where it is transparent.
 
   Raises:
-    BadClipError: it is no whole image.
+    BadClipError: it is no whole image, or nothing says which value is white.
   """
   if not raw:
     raise source.BadClipError("the file is empty")
   try:
     with Image.open(io.BytesIO(raw)) as image:
-      image = ImageOps.exif_transpose(image)
-      return np.asarray(image.convert("RGB"))
+      return _rgb(ImageOps.exif_transpose(image))
+  except source.BadClipError:
+    raise
   except Image.UnidentifiedImageError as error:
     raise source.BadClipError("the file is no known image format") from error
   # Pillow's decoders raise nearly anything on damaged data: OSError,
   # SyntaxError, ValueError, EOFError, struct.error, DecompressionBombError …
   except Exception as error:
     raise source.BadClipError(f"the image can't be read: {error}") from error
+
+
+def _rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+  """Pillow's own conversion cuts wide pixels off at 255 instead of scaling."""
+  if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    grey = _eight_bits(np.asarray(image), image.mode)
+    return np.repeat(grey[..., None], 3, axis=-1)
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image)
+  return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(pixels: np.ndarray, mode: str) -> UInt8[np.ndarray, "h w"]:
+  """Scales the grey values of wide pixels, whose white is 65,535 or 1."""
+  white = 1.0 if mode == "F" else 65535.0
+  pixels = pixels.astype(np.float64)
+  if not np.all((pixels >= 0) & (pixels <= white)):  # false for NaN, too
+    low, high = float(np.min(pixels)), float(np.max(pixels))
+    raise source.BadClipError(
+      f"its pixels go from {low:g} to {high:g}, and nothing says which value is"
+      f" white; store them from 0 to {white:g}"
+    )
+  return np.round(pixels * (255 / white)).astype(np.uint8)
 
 
 def example_of(
