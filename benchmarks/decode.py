@@ -34,7 +34,7 @@ from PIL import Image
 
 from benchmarks import material, turns
 from configs import base
-from vdr.data import decoder, source, transforms, video
+from vdr.data import decoder, frame_to_rgb, source, transforms, video
 
 _VIDEOS = flags.DEFINE_integer("videos", 6, "Videos that are read.")
 _ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds; medians are printed.")
@@ -90,7 +90,7 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
   """Ways from a decoded frame to the middle square, 224 pixels wide."""
   ways = av.video.reformatter.Interpolation
-  fused = video.Converter()
+  fused = frame_to_rgb.Converter()
   box = (0, 42, HEIGHT, 298)
   reformatter = av.video.reformatter.VideoReformatter()
   plain = av.video.reformatter.VideoReformatter()
@@ -108,7 +108,7 @@ def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
     return np.asarray(image)
 
   def half_chroma(frame: av.VideoFrame) -> np.ndarray:
-    part = video._crop(frame, box)
+    part = frame_to_rgb.crop(frame, box)
     out = plain.reformat(
       part, SIZE, SIZE, "rgb24", interpolation=ways.BILINEAR, threads=1
     )

@@ -12,7 +12,7 @@ from configs import base
 from configs import latents as latents_config
 from configs import physics as physics_config
 from vdr import latents as latents_verb
-from vdr.data import video as video_lib
+from vdr.data import frame_to_rgb
 from vdr.data.physics import generate
 
 FPS = 30
@@ -91,7 +91,7 @@ def read_video(
     can_skip: leave out what is neither wanted nor needed by other frames.
   """
   out = np.empty((len(stamps), size, size, 3), np.uint8)
-  convert = video_lib.Converter()
+  convert = frame_to_rgb.Converter()
   wanted, place = set(stamps), 0
   with av.open(path) as container:
     stream = container.streams.video[0]

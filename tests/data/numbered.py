@@ -1,5 +1,6 @@
 """Videos whose frames show their own number, in blocks that survive coding."""
 
+import fractions
 import pathlib
 
 import av
@@ -37,6 +38,8 @@ def write(
   pts: list[int] | None = None,
   pictures: list[np.ndarray] | None = None,
   pixel_format: str = "yuv420p",
+  muxer: dict[str, str] | None = None,
+  aspect: fractions.Fraction | None = None,
 ) -> pathlib.Path:
   """Writes a numbered video.
 
@@ -51,13 +54,17 @@ def write(
     pts: presentation times in units of 1 / fps, for uneven ones.
     pictures: other pictures than numbers.
     pixel_format: of the encoded video.
+    muxer: options of the container.
+    aspect: width of a pixel over its height.
   """
   pictures = pictures or [picture(k) for k in range(num_frames)]
-  with av.open(str(path), "w") as container:
+  with av.open(str(path), "w", options=muxer or {}) as container:
     stream = container.add_stream(codec, rate=fps, options=options or {})
     stream.height, stream.width = pictures[0].shape[:2]
     stream.pix_fmt = pixel_format
     stream.codec_context.gop_size = gop
+    if aspect:
+      stream.codec_context.sample_aspect_ratio = aspect
     if rotation:
       stream.set_display_rotation(rotation[0], hflip=rotation[1])
     for k, pixels in enumerate(pictures):

@@ -47,6 +47,9 @@ def test_answers_carry_frames_in_shared_memory(tmp_path, memory):
     "num_frames": 12,
     "height": numbered.HEIGHT,
     "width": numbered.WIDTH,
+    "stored_height": numbered.HEIGHT,
+    "stored_width": numbered.WIDTH,
+    "crop_steps": (2, 2),
   }
   times_s = np.frombuffer(os.pread(memory, 12 * 8, 0))
   np.testing.assert_allclose(times_s, np.arange(12) / 25)

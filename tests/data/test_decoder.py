@@ -39,7 +39,7 @@ def whole(indices):
   def plan(video: decoder.Video) -> decoder.Request:
     return decoder.Request(
       indices=np.asarray(indices),
-      box=(0, 0, video.height, video.width),
+      box=(0, 0, video.stored_height, video.stored_width),
       height=video.height,
       width=video.width,
     )

@@ -193,29 +193,32 @@ def test_a_second_crop_adds_to_the_first():
 
 
 @given(
-  affines(), st.integers(5, 99), st.integers(5, 99), st.sampled_from([1, 2])
+  affines(),
+  st.integers(5, 99),
+  st.integers(5, 99),
+  st.sampled_from([(1, 1), (2, 2), (1, 4), (4, 1)]),
 )
-def test_snapped_crops_begin_between_pixels(affine, height, width, multiple):
-  snapped = transforms.snap(affine, height, width, multiple)
+def test_snapped_crops_begin_between_pixels(affine, height, width, steps):
+  snapped = transforms.snap(affine, height, width, steps)
   y0, x0, y1, x1 = transforms.box_px(snapped, height, width)
   box, _, _ = transforms.box_of_affine(snapped)
   np.testing.assert_allclose(
     box, [y0 / height, x0 / width, y1 / height, x1 / width], atol=1e-9
   )
   assert 0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width
-  assert y0 % multiple == x0 % multiple == 0
-  assert y1 % multiple == 0 or y1 == height
-  assert x1 % multiple == 0 or x1 == width
+  assert y0 % steps[0] == x0 % steps[1] == 0
+  assert y1 % steps[0] == 0 or y1 == height
+  assert x1 % steps[1] == 0 or x1 == width
   assert (snapped[1, 0] < 0) == (affine[1, 0] < 0)
   exact, _, _ = transforms.box_of_affine(affine)
   off = np.abs(np.subtract(box, exact)) * [height, width, height, width]
-  assert off.max() <= 2 * multiple
+  assert np.all(off <= 2 * np.array([*steps, *steps]))
 
 
 def test_whole_pictures_stay_whole_when_snapped():
   for size in (255, 256, 1):
     box = transforms.box_px(
-      transforms.snap(IDENTITY, size, size, 2), size, size
+      transforms.snap(IDENTITY, size, size, (2, 2)), size, size
     )
     assert box == (0, 0, size, size)
 

@@ -1,11 +1,14 @@
 """Exact frames, whatever the container, the codec and the clock."""
 
+import dataclasses
+import fractions
+
 import av
 import numpy as np
 import pytest
 
-from tests.data import numbered
-from vdr.data import video
+from tests.data import containers, numbered
+from vdr.data import transforms, video
 
 FAST = {"preset": "ultrafast", "crf": "18"}
 # Name, arguments of numbered.write.
@@ -43,7 +46,7 @@ KINDS = {
 
 
 def read(file: video.VideoFile, indices, box=None, size=None, mirrored=False):
-  whole = (0, 0, file.table.height, file.table.width)
+  whole = (0, 0, file.table.stored_height, file.table.stored_width)
   height, width = size or whole[2:]
   out = np.zeros((len(indices), height, width, 3), np.uint8)
   file.read(np.asarray(indices), box or whole, out, mirrored)
@@ -77,6 +80,96 @@ def test_times_are_those_of_uneven_files(tmp_path, name):
 def test_time_starts_at_zero(tmp_path, name):
   file = video.VideoFile(str(numbered.write(tmp_path / name, **KINDS[name])))
   np.testing.assert_allclose(file.table.times_s, np.arange(40) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  "suffix, codec", [("mkv", "libx264"), ("webm", "libvpx")]
+)
+def test_times_do_not_come_from_the_rate_of_the_header(tmp_path, suffix, codec):
+  """The header says 30 frames a second; 13.6 are shown."""
+  pts = np.random.default_rng(0).permutation([1, 2, 2, 3, 3] * 6).cumsum()
+  path = numbered.write(
+    tmp_path / f"a.{suffix}",
+    len(pts),
+    codec=codec,
+    fps=30,
+    pts=pts.tolist(),
+    options={"deadline": "realtime"} if codec == "libvpx" else FAST,
+  )
+  with av.open(str(path)) as container:
+    assert container.streams.video[0].average_rate == 30
+  times_s = video.VideoFile(str(path)).table.times_s
+  assert 29 / (times_s[-1] - times_s[0]) == pytest.approx(13.6, abs=0.1)
+  np.testing.assert_allclose(
+    times_s - times_s[0], (pts - pts[0]) / 30, atol=1e-3
+  )
+
+
+def test_a_clip_begins_with_the_keyframe_that_it_is_cut_at(tmp_path):
+  """Frames that are stored after it, but shown before, are no part of it."""
+  path = numbered.write(
+    tmp_path / "a.mp4", 40, options={"x264-params": containers.OPEN_GOP}
+  )
+  file = video.VideoFile(str(path))
+  keyframes = np.searchsorted(file.table.pts, file.table.access.pts)
+  assert len(keyframes) > 2
+  for first in keyframes[1:].tolist():
+    wanted = [first - 2, first - 1, first, first + 1]
+    for indices in (wanted, wanted[2:], wanted[1:2]):
+      frames = read(file, indices)
+      assert [numbered.number_of(f) for f in frames] == indices
+
+
+def test_a_seek_that_misses_is_noticed(tmp_path, monkeypatch):
+  """Files whose index lies are read from their start."""
+  path = numbered.write(tmp_path / "a.mp4", 40, options=FAST)
+  table = video.VideoFile(str(path)).table
+  access = dataclasses.replace(table.access, places=table.access.places + 1)
+  file = video.VideoFile(str(path), dataclasses.replace(table, access=access))
+  frames = read(file, [25, 31])
+  assert [numbered.number_of(f) for f in frames] == [25, 31]
+
+
+def test_keyframes_that_are_none_are_noticed(tmp_path):
+  """Some programs write that every frame is a keyframe."""
+  path = numbered.write(tmp_path / "a.mp4", 40, codec="mpeg4", gop=250)
+  data = bytearray(path.read_bytes())
+  data[data.index(b"stss") : data.index(b"stss") + 4] = b"free"
+  path.write_bytes(bytes(data))
+  file = video.VideoFile(str(path))
+  assert len(file.table.access.pts) == 40
+  containers.assert_reads(path, containers.shown(path))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])
+@pytest.mark.parametrize(
+  "aspect, width", [("16/11", 186), ("8/9", 114), ("1", 128)]
+)
+def test_pixels_that_are_no_squares_are_displayed_as_squares(
+  tmp_path, suffix, aspect, width
+):
+  path = numbered.write(
+    tmp_path / f"a.{suffix}",
+    4,
+    options=FAST,
+    aspect=fractions.Fraction(aspect),
+  )
+  table = video.VideoFile(str(path)).table
+  assert (table.height, table.width) == (96, width)
+  assert (table.stored_height, table.stored_width) == (96, 128)
+
+
+def test_rotated_pixels_are_stretched_along_the_side_that_was_wide(tmp_path):
+  path = numbered.write(
+    tmp_path / "a.mp4",
+    4,
+    options=FAST,
+    rotation=(90, False),
+    aspect=fractions.Fraction(3, 2),
+  )
+  table = video.VideoFile(str(path)).table
+  assert (table.height, table.width) == (192, 96)
+  assert (table.stored_height, table.stored_width) == (128, 96)
 
 
 def test_frames_may_repeat(tmp_path):
@@ -147,19 +240,22 @@ def test_rotation_flags_are_honoured(tmp_path, degrees, mirror):
   np.testing.assert_array_equal(part, read(file, [1], box, (12, 8))[0][:, ::-1])
 
 
-@pytest.mark.parametrize(
-  "pixel_format, codec",
-  [
-    ("yuv420p", "libx264"),
-    ("yuv422p", "libx264"),
-    ("yuv444p", "libx264"),
-    ("yuv420p10le", "libx264"),
-    ("nv12", "libx264"),
-    ("gray", "ffv1"),
-    ("bgr0", "ffv1"),
-  ],
-)
-def test_crops_are_cut_exactly(tmp_path, pixel_format, codec):
+PIXEL_FORMATS = {
+  "yuv420p": "libx264",
+  "yuv422p": "libx264",
+  "yuv444p": "libx264",
+  "yuv420p10le": "libx264",
+  "nv12": "libx264",
+  "yuv411p": "ffv1",
+  "yuv410p": "ffv1",
+  "yuv440p": "ffv1",
+  "gray": "ffv1",
+  "bgr0": "ffv1",
+}
+
+
+@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS)
+def test_crops_are_cut_exactly(tmp_path, pixel_format):
   """A crop of a smooth picture is that part of it, in every pixel format."""
   y, x = np.mgrid[0:64, 0:96]
   smooth = np.stack([40 + 2 * x, 40 + 2 * y, 200 - x], -1).astype(np.uint8)
@@ -168,20 +264,55 @@ def test_crops_are_cut_exactly(tmp_path, pixel_format, codec):
   path = numbered.write(
     tmp_path / "a.mkv",
     pictures=[smooth] * 2,
-    codec=codec,
-    options={"crf": "1"} if codec == "libx264" else {},
+    codec=PIXEL_FORMATS[pixel_format],
+    options={"crf": "1"} if PIXEL_FORMATS[pixel_format] == "libx264" else {},
     pixel_format=pixel_format,
   )
   file = video.VideoFile(str(path))
-  box = (10, 20, 50, 84)
+  box = (12, 20, 52, 84)
   part = read(file, [1], box, (40, 64))[0]
   np.testing.assert_allclose(
-    part.astype(int)[2:-2, 2:-2], smooth[12:48, 22:82], atol=5
+    part.astype(int)[2:-2, 2:-2], smooth[14:50, 22:82], atol=5
   )
   # Shrunk to a quarter: means of blocks of pixels, half-pixel centres.
   small = read(file, [1], box, (10, 16))[0].astype(float)
-  blocks = smooth[10:50, 20:84].reshape(10, 4, 16, 4, 3).mean((1, 3))
+  blocks = smooth[12:52, 20:84].reshape(10, 4, 16, 4, 3).mean((1, 3))
   np.testing.assert_allclose(small[1:-1, 1:-1], blocks[1:-1, 1:-1], atol=3)
+
+
+@pytest.mark.parametrize("pixel_format", set(PIXEL_FORMATS) - {"yuv420p10le"})
+def test_crops_keep_chroma_in_its_place(tmp_path, pixel_format):
+  """A crop is the same part of the whole picture, wherever it is snapped to."""
+  rng = np.random.default_rng(0)
+  blocks = rng.integers(40, 200, (8, 12, 3), np.uint8)
+  path = numbered.write(
+    tmp_path / "a.mkv",
+    pictures=[blocks.repeat(8, 0).repeat(8, 1)] * 2,
+    codec=PIXEL_FORMATS[pixel_format],
+    pixel_format=pixel_format,
+  )
+  file = video.VideoFile(str(path))
+  whole = read(file, [1])[0].astype(int)
+  for _ in range(12):
+    y, x = rng.uniform(0, 0.4, 2)
+    affine = transforms.affine_of_box((y, x, y + 0.5, x + 0.5))
+    affine = transforms.snap(affine, 64, 96, file.table.crop_steps)
+    y0, x0, y1, x1 = transforms.box_px(affine, 64, 96)
+    part = read(file, [1], (y0, x0, y1, x1), (y1 - y0, x1 - x0))[0]
+    # At the edges, chroma is interpolated from what is left.
+    off = np.abs(part - whole[y0:y1, x0:x1])[4:-4, 4:-4]
+    assert off.max() <= 1
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("size", [(96, 128), (33, 40)])
+def test_white_is_white(tmp_path, pixel_format, size):
+  """With PyAV's flags of choice the white of 10 bits is 253."""
+  white = [np.full((96, 128, 3), 255, np.uint8)] * 2
+  path = numbered.write(
+    tmp_path / "a.mp4", pictures=white, options=FAST, pixel_format=pixel_format
+  )
+  assert read(video.VideoFile(str(path)), [1], None, size).min() == 255
 
 
 def corrupted(data: bytes) -> bytes:

@@ -7,8 +7,9 @@ parent. Nothing heavy is imported: it has to start quickly.
 
 Requests and answers:
 
-* `{"open": path}`: `{"num_frames", "height", "width"}`, and the times of all
-  frames (float64, seconds) in shared memory;
+* `{"open": path}`: `{"num_frames", "height", "width", "stored_height",
+  "stored_width", "crop_steps"}` as in `vdr.data.decoder.Video`, and the times
+  of all frames (float64, seconds) in shared memory;
 * `{"indices", "box", "height", "width", "mirrored"}`: reads frames of the video
   that was opened last. `{"num_decoded"}`, and the frames in shared memory.
 
@@ -80,6 +81,9 @@ class Server:
       "num_frames": len(table.times_s),
       "height": table.height,
       "width": table.width,
+      "stored_height": table.stored_height,
+      "stored_width": table.stored_width,
+      "crop_steps": table.crop_steps,
     }
 
   def _read(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from vdr.data import source
+from vdr.data import source, transforms
 from vdr.runtime import processes
 
 _START_TIMEOUT_S = 120.0  # a cold disk is slow; it is no clip's fault
@@ -39,13 +39,36 @@ class Video:
 
   Attributes:
     times_s: presentation times of all frames, seconds, increasing.
-    height: of the displayed picture, pixels.
-    width: of the displayed picture, pixels.
+    height: of the displayed picture, in square pixels.
+    width: of the displayed picture, in square pixels.
+    stored_height: of the displayed picture in pixels as they are stored, which
+      may be no squares.
+    stored_width: likewise.
+    crop_steps: a crop that begins at multiples of these stored pixels (y, x)
+      keeps chroma in its place.
   """
 
   times_s: Float[np.ndarray, " n"]
   height: int
   width: int
+  stored_height: int
+  stored_width: int
+  crop_steps: tuple[int, int]
+
+  def cut(
+    self, affine: transforms.Affine
+  ) -> tuple[transforms.Affine, tuple[int, int, int, int]]:
+    """The crop next to this one that begins and ends between stored pixels.
+
+    Affines count in fractions of the picture, so they are the same in stored
+    and in square pixels.
+
+    Returns:
+      Its affine, and its box for a `Request`.
+    """
+    stored = self.stored_height, self.stored_width
+    affine = transforms.snap(affine, *stored, self.crop_steps)
+    return affine, transforms.box_px(affine, *stored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +77,8 @@ class Request:
 
   Attributes:
     indices: frames, positions in `Video.times_s`; they may repeat.
-    box: the part `(y0, x0, y1, x1)` of the displayed picture, pixels.
+    box: the part `(y0, x0, y1, x1)` of the displayed picture, in pixels as they
+      are stored.
     height: of the result, pixels.
     width: of the result, pixels.
     mirrored: whether to mirror in x.
@@ -106,8 +130,9 @@ class Child:
   def open(self, path: str, deadline: float) -> Video:
     """Scans a video; see `decode` for the errors."""
     answer = self._ask({"open": path}, deadline)
-    times_s = self._shared((answer["num_frames"],), np.float64)
-    return Video(times_s.copy(), answer["height"], answer["width"])
+    times_s = self._shared((answer.pop("num_frames"),), np.float64).copy()
+    crop_steps = tuple(answer.pop("crop_steps"))
+    return Video(times_s=times_s, crop_steps=crop_steps, **answer)
 
   def read(
     self, request: Request, deadline: float

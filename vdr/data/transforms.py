@@ -123,19 +123,21 @@ def box_of_affine(
   return box, bool(scale_y < 0), bool(scale_x < 0)
 
 
-def snap(affine: Affine, height: int, width: int, multiple: int = 1) -> Affine:
+def snap(
+  affine: Affine, height: int, width: int, steps: tuple[int, int] = (1, 1)
+) -> Affine:
   """The nearest affine whose crop begins and ends between source pixels.
 
   Args:
     affine: any affine whose crop lies in the picture; not mirrored in y.
     height: of the source picture, pixels.
     width: of the source picture, pixels.
-    multiple: edges fall on multiples of it or on the picture's edge; 2 keeps
-      subsampled chroma in its place.
+    steps: edges fall on multiples of these in y and in x, or on the picture's
+      edge: (2, 2) keeps the chroma of 4:2:0 in its place.
   """
   box, _, mirrored = box_of_affine(affine)
-  y0, y1 = _snap_edges(box[0], box[2], height, multiple)
-  x0, x1 = _snap_edges(box[1], box[3], width, multiple)
+  y0, y1 = _snap_edges(box[0], box[2], height, steps[0])
+  x0, x1 = _snap_edges(box[1], box[3], width, steps[1])
   return affine_of_box(
     (y0 / height, x0 / width, y1 / height, x1 / width), mirrored
   )

@@ -14,10 +14,10 @@ import numpy as np
 
 from vdr.data import clips, decoder, folders, schema, source, transforms
 
-SUFFIXES = (".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v")
-
-# Chroma of most videos has half the resolution; crops begin between its pixels.
-_CROP_MULTIPLE = 2
+SUFFIXES = (
+  *(".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v", ".3gp", ".mpg", ".mpeg"),
+  *(".ts", ".mts", ".m2ts", ".flv", ".wmv", ".ogv"),
+)
 
 
 class VideoFolder:
@@ -73,8 +73,8 @@ class VideoFolder:
   def read(self, index: int, rng: np.random.Generator) -> schema.Example:
     """See `vdr.data.source.Source.read`.
 
-    The frames are cut at whole pixels (even ones, for the sake of chroma), and
-    `crop_affine` is that of the pixels delivered.
+    The frames are cut between pixels (between those of chroma, where it has
+    fewer), and `crop_affine` is that of the pixels delivered.
     """
     cfg = self._cfg
     clip, crop = self._view(index)
@@ -82,13 +82,12 @@ class VideoFolder:
 
     def plan(video: decoder.Video) -> decoder.Request:
       indices = clips.choose_frames(cfg, rng, video.times_s, clip)
-      size = video.height, video.width
-      affine[:] = transforms.snap(
-        transforms.sample_affine(cfg, rng, *size, crop), *size, _CROP_MULTIPLE
+      affine[:], box = video.cut(
+        transforms.sample_affine(cfg, rng, video.height, video.width, crop)
       )
       return decoder.Request(
         indices=indices,
-        box=transforms.box_px(affine, *size),
+        box=box,
         height=cfg.height,
         width=cfg.width,
         mirrored=bool(affine[1, 0] < 0),
