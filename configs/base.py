@@ -53,7 +53,7 @@ def default() -> dict[str, Any]:
   """The config that every other one starts from, unlocked."""
   return dict(
     job=text(""),  # the verb; `python -m vdr.main --help` lists them
-    seed=whole(0),  # every random draw comes from this number
+    seed=whole(0, most=2**32 - 1),  # every random draw comes from this number
     physics=physics,
     data=data,
     tokenizer=tokenizer,
@@ -111,7 +111,7 @@ def physics() -> dict[str, Any]:
     scene=one_of(
       "default", "cluttered", "brick_wall", "still", "factors"
     ),  # of vdr/data/physics/scenes.py
-    num_frames=count(17),  # frames of a clip, 4k + 1
+    num_frames=count(17, most=4097),  # frames of a clip, 4k + 1
     height=whole(64, least=16, most=256),  # pixels, 16 to 256
     width=whole(64, least=16, most=256),  # pixels, 16 to 256
     fps=real(12.0, least=1, most=120),  # frames per second of simulated time
@@ -259,7 +259,7 @@ def sample() -> dict[str, Any]:
     num=count(16),  # clips or images
     batch_size=count(8),  # at a time
     which=text("ema"),  # parameters: ema | params | ema/DECAY
-    num_frames=whole(0),  # of a clip; 0: as trained
+    num_frames=whole(0, most=4097),  # of a clip; 0: as trained
     height=whole(0, most=8192),  # pixels; 0: as trained
     width=whole(0, most=8192),  # pixels; 0: as trained
     label=whole(-1, least=-1),  # class of all; -1: class i for sample i

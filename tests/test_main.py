@@ -143,3 +143,12 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
   monkeypatch.setattr(main, "_verb", lambda job: fail)
   with pytest.raises(ZeroDivisionError):
     call(PHYSICS, "--workdir=x")
+
+
+def test_too_little_memory_is_one_line_and_status_2(monkeypatch, capsys):
+  def run_out(*args):
+    raise MemoryError("Unable to allocate 52.2 TiB")
+
+  monkeypatch.setattr(main, "_verb", lambda job: run_out)
+  assert call(PHYSICS, "--workdir=x") == 2
+  assert capsys.readouterr().err == f"vdr: {errors.OUT_OF_MEMORY}\n"

@@ -78,6 +78,11 @@ def main(argv: list[str]) -> int:
   except KeyboardInterrupt:
     print("vdr: interrupted; the same command goes on", file=sys.stderr)
     return 130
+  except Exception as error:
+    if not errors.tells_of_no_memory(error):
+      raise
+    print(f"vdr: {errors.OUT_OF_MEMORY}", file=sys.stderr)
+    return 2
   return 0
 
 
@@ -101,6 +106,9 @@ def _run_with_others(config: Any, workdir: str) -> int:
     if errors.tells_of_a_lost_host(str(error)):
       print(f"vdr: {errors.LOST_A_HOST}", file=sys.stderr)
       status = errors.TRY_AGAIN
+    elif errors.tells_of_no_memory(error):
+      print(f"vdr: {errors.OUT_OF_MEMORY}", file=sys.stderr)
+      status = 2
     else:
       traceback.print_exc()
       status = 1

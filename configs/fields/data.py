@@ -69,7 +69,7 @@ def source() -> dict[str, Any]:
     decode_timeout_s=positive(30.0),  # seconds that a decode may take
     tfds_name=text(""),  # tfds: name of the data set, e.g. imagenet2012
     # Which frames of a video.
-    num_frames=whole(17),  # frames of a clip
+    num_frames=whole(17, most=4097),  # frames of a clip
     sampling=one_of("random", "middle", "uniform"),  # of a video
     clips_per_video=count(1),  # uniform: clips spread evenly over each video
     stride=count(1),  # video frames from a clip frame to the next, if fps is 0

@@ -27,7 +27,7 @@ def study() -> dict[str, Any]:
   return dict(
     title=text("study"),  # of the report
     sizes=texts(("tiny",)),  # of the models, see model.size
-    seeds=wholes((0,)),  # of pretraining: initial values, order, noise
+    seeds=wholes((0,), most=2**32 - 1),  # of pretraining: first values, order
     budgets_percent=counts((), most=100),  # earlier checkpoints to evaluate
     batch_size=count(32),  # clips that are read at a time, but for training
     latents=False,  # encode clips of pretraining once; for large networks

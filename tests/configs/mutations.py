@@ -3,9 +3,9 @@
 import math
 import pathlib
 import random
+import resource
 import subprocess
 import sys
-import tempfile
 
 from vdr.runtime import command_line
 
@@ -15,7 +15,9 @@ PRIME = 999_999_937  # a number that nothing divides by, and too large
 WHOLE = (-PRIME, -3, -1, 0, 1, PRIME, 2**31, 10**30)
 REAL = (math.nan, math.inf, -math.inf, -1.0, 0.0, 1e-30, 1.5, 1e300)
 TEXT = ("", "no_such_name", "/no/such/file", "a=b, c", "ü\u2028")
+GOOD = ("ran", "refused", "long")  # outcomes
 LONGEST = 40  # items
+MEMORY = 12 * 2**30  # bytes of address space of a verb
 
 
 def of(value):
@@ -54,10 +56,21 @@ def cases(config):
   ]
 
 
-def draw(config, count, seed):
-  """Some of the cases: `count` fields, each with one mutation."""
+def draw(config, count, seed, sections=()):
+  """Some of the cases: `count` fields, each with one mutation.
+
+  Args:
+    config: whose fields are mutated.
+    count: how many; those that there are, if they are fewer.
+    seed: of the draw.
+    sections: to draw from; all, if none is named.
+  """
   rng = random.Random(seed)
-  fields = command_line.flatten(config)
+  fields = {
+    name: value
+    for name, value in command_line.flatten(config).items()
+    if not sections or name.partition(".")[0] in sections
+  }
   names = rng.sample(sorted(fields), min(count, len(fields)))
   return [(name, rng.choice(of(fields[name]))) for name in names]
 
@@ -67,37 +80,43 @@ def option(name, value):
   return f"--config.{name}={value}"
 
 
-def outcome(config, options, limit_s):
+def _limit_memory():
+  """So that what is too large fails, and not the machine."""
+  resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def outcome(config, options, limit_s, workdir):
   """What becomes of a verb with these options, in a process of its own.
 
   Args:
     config: of the command line.
     options: of the command line.
     limit_s: seconds after which it is interrupted.
+    workdir: of the command line.
 
   Returns:
     "ran", "refused" (one line, status 2), "long" (it was interrupted, and had
     said how long it would take), or else what is wrong with it.
   """
-  with tempfile.TemporaryDirectory() as folder:
-    command = [sys.executable, "-m", "vdr.main", f"--config={config}"]
-    child = subprocess.Popen(
-      [*command, *options, f"--workdir={folder}/run"],
-      cwd=ROOT,
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
+  command = [sys.executable, "-m", "vdr.main", f"--config={config}"]
+  child = subprocess.Popen(
+    [*command, *options, f"--workdir={workdir}"],
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+    preexec_fn=_limit_memory,
+  )
+  try:
+    said = child.communicate(timeout=limit_s)[1]
+  except subprocess.TimeoutExpired:
+    child.terminate()
     try:
-      said = child.communicate(timeout=limit_s)[1]
+      said = child.communicate(timeout=60)[1]
     except subprocess.TimeoutExpired:
-      child.terminate()
-      try:
-        said = child.communicate(timeout=60)[1]
-      except subprocess.TimeoutExpired:
-        child.kill()
-        return f"never ended, not even by SIGTERM: {child.communicate()[1]}"
-      return "long" if " left" in said else f"never ended: {said[-2000:]}"
+      child.kill()
+      return f"never ended, not even by SIGTERM: {child.communicate()[1]}"
+    return "long" if " left" in said else f"never ended: {said[-2000:]}"
   last = said.splitlines()[-1:]
   if "Traceback" in said:
     return f"traceback: {said[-2000:]}"

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs import base
 from tests.data import fakes
+from vdr.data import loader
 from vdr.runtime import errors
 
 
@@ -239,3 +241,10 @@ def test_no_bad_clip_is_allowed_with_a_share_of_zero():
 def test_configs_that_cannot_be_met_are_refused(bad, words):
   with pytest.raises(errors.UserError, match=words):
     fakes.make(fakes.mixture(), **bad)
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_a_clip_is_read():
+  cfg = base.loader()
+  cfg.batch_size = 999_999_937  # clips of 17 × 64 × 64
+  with pytest.raises(errors.UserError, match="takes 208,896 GB, and this"):
+    loader.Loader(cfg, seed=0, num_workers=0)

@@ -32,3 +32,18 @@ def test_a_value_with_line_breaks_makes_no_second_line():
   error = errors.UserError("no clip called 'a\nb\u2028c'; fix the name")
   assert str(error) == "no clip called 'a b c'; fix the name"
   assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+  ("error", "is_it"),
+  [
+    (MemoryError("Unable to allocate 52.2 TiB for an array"), True),
+    (
+      RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"),
+      True,
+    ),
+    (RuntimeError("INVALID_ARGUMENT: memory"), False),
+  ],
+)
+def test_an_allocation_that_failed_is_told_from_a_bug(error, is_it):
+  assert errors.tells_of_no_memory(error) is is_it

@@ -9,6 +9,7 @@ workers, so it is not used: going on means slicing Grain's random-access data
 set at the batch where the work stopped.
 """
 
+import math
 import os
 import pathlib
 import weakref
@@ -92,6 +93,7 @@ class Loader(Iterator[Batch]):
     _check_config(cfg, seed, num_workers, process_count)
     names = sorted(n for n in cfg.sources if cfg.sources[n].weight > 0)
     if sources is None:
+      _check_memory(cfg, process_count)
       sources = {n: source_lib.open_source(cfg.sources[n]) for n in names}
     self.sources = {n: sources[n] for n in names}
     self.num_clips = _count_clips(self.sources)
@@ -279,6 +281,22 @@ def _check_config(
     )
   if problem:
     raise errors.UserError(problem)
+
+
+def _check_memory(cfg: Config, process_count: int) -> None:
+  """Refuses batches whose pixels this machine can't hold."""
+  there = processes.memory_bytes()
+  rows = cfg.batch_size // process_count
+  for name, source in cfg.sources.items():
+    shape = source.num_frames, source.height, source.width
+    needed = 3 * rows * math.prod(shape)
+    if needed > there:
+      raise errors.UserError(
+        f"batch_size={cfg.batch_size} of clips of {'×'.join(map(str, shape))}"
+        f" pixels (source {name!r}) takes {needed / 1e9:,.0f} GB, and this"
+        f" machine has {there / 1e9:,.0f} GB of memory; lower batch_size, or"
+        " num_frames, height or width of the source"
+      )
 
 
 def _host_path(

@@ -289,8 +289,9 @@ def _number(
   also: Limit = None,
 ) -> Rule:
   limits = (least, operator.ge), (above, operator.gt)
-  limits += (most, operator.le), (below, operator.lt)
-  limits += (_LARGEST[kind], operator.le), (-_LARGEST[kind], operator.ge)
+  limits += ((below, operator.lt),)
+  largest = _LARGEST[kind] if most is None else most
+  limits += (largest, operator.le), (-_LARGEST[kind], operator.ge)
 
   def takes(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, _TYPES[kind]):

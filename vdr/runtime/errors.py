@@ -9,6 +9,10 @@ LOST_A_HOST = (
   "another host was lost; start all of them again: the same command goes on"
 )
 
+OUT_OF_MEMORY = (
+  "out of memory; use smaller batches, clips or networks, or fewer at a time"
+)
+
 # What XLA, Gloo and the coordination service say of a host that is gone.
 _LOST = re.compile(
   r"heartbeat|Connection (closed|reset|refused)|Broken pipe|Gloo|NCCL"
@@ -40,3 +44,8 @@ class Stopped(Exception):
 def tells_of_a_lost_host(text: str) -> bool:
   """Whether an error, or what a process wrote before it died, does."""
   return _LOST.search(text) is not None
+
+
+def tells_of_no_memory(error: BaseException) -> bool:
+  """Whether an allocation failed, on this host or on a device."""
+  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

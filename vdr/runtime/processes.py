@@ -18,6 +18,11 @@ def usable_cores() -> int:
   return len(cores())
 
 
+def memory_bytes() -> int:
+  """The memory of this machine."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def resolve(num_workers: int) -> int:
   """The number of worker processes that config.runtime.num_workers means."""
   return usable_cores() if num_workers < 0 else num_workers
