@@ -22,7 +22,8 @@ def test_import_loads_nothing_heavy():
 def test_load_is_there_when_it_is_used():
   from vdr.features import videos
 
-  assert vdr.load is videos.load
+  assert vdr.load is videos.load and vdr.VideoModel is videos.VideoModel
+  assert set(vdr.__all__) <= set(dir(vdr))
   with pytest.raises(AttributeError, match="no attribute 'lode'"):
     _ = vdr.lode
 

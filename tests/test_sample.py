@@ -68,7 +68,7 @@ def test_a_sample_depends_on_its_seed_and_number_alone(checkpoint, tmp_path):
   ("fields", "message"),
   [
     (dict(checkpoint=""), "no checkpoint is named"),
-    (dict(checkpoint="/nowhere"), "has no checkpoints"),
+    (dict(checkpoint="/nowhere"), "/nowhere does not exist"),
     (dict(sample__which="ema/0.5"), "no parameters 'ema/0.5'; it has params"),
     (dict(sample__label=3), "trained without classes"),
     (dict(sample__num_frames=6), "4k . 1"),

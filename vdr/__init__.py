@@ -6,15 +6,23 @@
 Importing the package is cheap: nothing heavy is loaded until it is used.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+  from vdr.features.videos import VideoFeatures, VideoModel, load
+
+__all__ = ["VideoFeatures", "VideoModel", "load"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-  """What is loaded when it is first used; see `vdr.features.videos`."""
-  if name == "load":
-    from vdr.features.videos import load
+  """The public names, loaded when one is first used."""
+  if name in __all__:
+    from vdr.features import videos
 
-    return load
+    return getattr(videos, name)
   raise AttributeError(f"module 'vdr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *__all__])

@@ -309,3 +309,36 @@ def test_every_kind_says_what_it_is():
   for kind in features.KINDS:
     about = build(kind).about
     assert about["kind"] == kind and "hash" in about
+
+
+@pytest.mark.parametrize(
+  ("shape", "kind", "index", "message"),
+  [
+    ((2, 5, 32, 32, 4), "u1", None, r"shape \[2, 5, 32, 32, 4\] are none"),
+    ((5, 32, 32, 3), "u1", None, r"give \[b t h w 3\]"),
+    ((0, 5, 32, 32, 3), "u1", None, "1 or more"),
+    ((2, 5, 32, 32, 3), "i4", None, "int32 are none; give uint8, or floats"),
+    ((2, 5, 32, 32, 3), "u1", [0, 1, 2], r"shape \[3\] does not number 2"),
+    ((2, 5, 32, 32, 3), "u1", [0.0, 1.0], "float64 .* does not number 2"),
+  ],
+)
+def test_what_is_no_batch_of_clips_is_refused(shape, kind, index, message):
+  """Past the checks of shapes in tests, which are not there elsewhere."""
+  index = None if index is None else np.array(index)
+  with pytest.raises(errors.UserError, match=message):
+    backbones._check_clips(np.zeros(shape, kind), index)
+
+
+@pytest.mark.parametrize("kind", ["latents", "pixels", "checkpoint"])
+@pytest.mark.parametrize(
+  ("shape", "message"),
+  [
+    ((2, 4, 32, 32, 3), r"4k \+ 1"),
+    ((2, 5, 30, 32, 3), "height 30 does not fit|sides that 8 divides"),
+    ((2, 0, 32, 32, 3), "1 or more"),
+  ],
+)
+def test_clips_that_do_not_fit_are_refused(kind, shape, message):
+  spec = features.FeatureSpec(layers=(0,), noise_levels=(0.2,))
+  with pytest.raises(errors.UserError, match=message):
+    build(kind).features(np.zeros(shape, np.uint8), spec)

@@ -45,7 +45,7 @@ def test_seed_and_levels_are_no_part_of_the_program():
   [
     (dict(noise_levels=(0.5, 1.5)), "1.5 is not within 0"),
     (dict(noise_levels=(0.5,), log_snrs=(0.0,)), "are both given"),
-    (dict(layers=("deep",)), "no sequence of numbers"),
+    (dict(layers=("deep",)), "no whole number"),
     (dict(latent="median"), "choose from mean, sample"),
     (dict(condition="class"), "choose from null"),
     (dict(frames="odd"), "choose from auto, clip"),

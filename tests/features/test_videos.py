@@ -1,7 +1,11 @@
 """Features of videos of any length: windows, files, and the three lines."""
 
 import itertools
+import json
+import subprocess
+import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -114,6 +118,8 @@ def test_a_file_is_read_at_a_rate(film):
   np.testing.assert_allclose(found.times_s, [[0, 0], [0.25, 1], [1.25, 1.25]])
   with pytest.raises(errors.UserError, match="more than 0 frames"):
     model.features(path, fps=-1.0)
+  with pytest.raises(errors.UserError, match="up to 1000 frames"):
+    model.features(path, fps=1e12)
 
 
 def test_pictures_are_cut_about_their_centre():
@@ -141,7 +147,7 @@ def test_image_models_have_the_size_of_their_images():
 
 
 def test_without_more_words_it_is_two_thirds_and_a_fifth():
-  spec = video_model()._spec((), None, (), (), {})
+  spec = video_model()._spec(None, None, None, None, {})
   assert spec.layers == (1,) and spec.noise_levels == (0.2,)
 
 
@@ -149,18 +155,132 @@ def test_without_more_words_it_is_two_thirds_and_a_fifth():
   ("args", "message"),
   [
     (dict(video="/nowhere.mp4"), "/nowhere.mp4 can't be read: No such file"),
-    (dict(video=np.zeros((5, 32, 32, 3))), "float64 .* is none; give uint8"),
+    (dict(video="/dev/null/a.mp4"), "/dev/null/a.mp4 can't be read"),
+    (dict(video=np.full((5, 32, 32, 3), 2.0)), r"floats are in \[0, 1\]"),
     (dict(video=np.zeros((0, 32, 32, 3), np.uint8)), "is empty"),
+    (dict(layers=-1), "layer -1 does not exist; .* has layers 0 to 0"),
+    (dict(fps=0.0), "more than 0 frames"),
+    (dict(fps=float("inf")), "more than 0 frames"),
     (dict(layers=[9]), "layer 9 does not exist"),
     (dict(noise_level=0.1, log_snrs=[0.0]), "give one of them"),
     (dict(stride=3), "use 4 to 4"),
     (dict(batch_size=0), "batch_size=0: use 1"),
-    (dict(colour="red"), "no such option"),
+    (dict(colour="red"), "no such option; there are condition, draws, frames"),
   ],
 )
 def test_what_can_not_be_done_is_refused(args, message):
   with pytest.raises(errors.UserError, match=message):
     video_model("latents").features(**({"video": models.clips(t=9)} | args))
+
+
+def test_levels_and_layers_are_one_or_several():
+  model, video = video_model(), models.clips(b=1)[0]
+  one = model.features(video, layers=2, noise_level=0.2)
+  assert list(one.values) == [(2, 0.2)]
+  several = model.features(
+    video, layers=np.array([2, 0]), noise_level=jnp.array([0.5, 0.25])
+  )
+  assert set(several.values) == {(2, 0.5), (2, 0.25), (0, 0.5), (0, 0.25)}
+  log_snr = one.log_snrs[0.2]
+  (found,) = model.features(video, layers=2, log_snrs=log_snr).values.values()
+  np.testing.assert_allclose(found, one.values[2, 0.2], atol=1e-4)
+
+
+def test_floats_give_what_their_pixels_give():
+  model, video = video_model(), models.clips(b=2)
+  expected = model.features(video).values[1, 0.2]
+  for form in (video / 255, jnp.asarray(video), list(video)):
+    found = model.features(form)
+    np.testing.assert_array_equal(found.values[1, 0.2], expected)
+    assert found.axes == ("b", "t", "h", "w", "d")
+
+
+_SCRIPT = """
+import json, os, sys
+import numpy as np
+import vdr
+from vdr.runtime import errors
+
+here = os.getcwd()
+model = vdr.load("take:1/run", kind="pixels")
+told = []
+for folder, name in (
+  (".", "film.mp4"), ("take:1", "film.mp4"), (".", "data:film.mp4"),
+  (here, "take:1/film.mp4"),
+):  # the decoding process was started in the first of these folders
+  os.chdir(folder)
+  found = model.features(name, layers=0)
+  told.append(float(np.abs(found.values[0, 0.0]).mean()))
+pixels = np.zeros((5, 32, 32, 3), np.uint8)
+for wrong in json.loads(sys.argv[1]):
+  try:
+    model.features(**({"video": pixels} | wrong))
+    told.append("taken")
+  except errors.UserError as error:
+    told.append(str(error))
+for path in (None, 5, b"run"):
+  try:
+    vdr.load(path)
+  except errors.UserError as error:
+    told.append(str(error))
+try:
+  vdr.load("take:1/run", step=1.5)
+except errors.UserError as error:
+  told.append(str(error))
+print(json.dumps(told))
+"""
+# As a program outside of the tests is told: there no types are checked.
+_WRONG = {
+  "video": [None, 5, {}, ["film.mp4"]],
+  "layers": ["2", 0.5, [None]],
+  "noise_level": ["0.2", [[0.1]]],
+  "log_snrs": ["clean"],
+  "fps": ["8", [8]],
+  "stride": ["4", 4.5],
+  "batch_size": ["4", None, 2.5],
+  "draws": ["1", None],
+  "seed": ["x", 2**70],
+  "still_frames": ["5"],
+  "latent": [None, []],
+  "frames": [3],
+}
+
+
+def test_a_program_may_change_its_directory_and_err(film, tmp_path):
+  run = tmp_path / "take:1" / "run"
+  models.save(run, models.trained_model(data__sources__main__num_frames=5))
+  _, pixels = film
+  for place, scale in (
+    ("film", 1),
+    ("take:1/film", 2),
+    ("take:1/data:film", 3),
+  ):
+    media.write_mp4(tmp_path / f"{place}.mp4", pixels // scale, 8.0)
+  wrong = [{k: v} for k, values in _WRONG.items() for v in values]
+  output = subprocess.run(
+    [sys.executable, "-c", _SCRIPT, json.dumps(wrong)],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=True,
+  ).stdout
+  told = json.loads(output.splitlines()[-1])
+  model = video_model("pixels")
+  expected = [
+    np.abs(model.features(pixels // scale).values[0, 0.0]).mean()
+    for scale in (1, 2, 3, 2)
+  ]
+  np.testing.assert_allclose(told[:4], expected, rtol=0.05)
+  assert len(told) == 4 + len(wrong) + 4
+  for given, line in zip(wrong, told[4:], strict=False):
+    assert line != "taken" and "\n" not in line and len(line) < 200, given
+
+
+def test_an_image_file_is_a_clip_of_one_frame(tmp_path):
+  model, picture = video_model("pixels"), models.clips(b=1, t=1)[0]
+  media.write_png(tmp_path / "a.png", picture[0])
+  found, expected = (model.features(v) for v in (tmp_path / "a.png", picture))
+  np.testing.assert_array_equal(found.values[0, 0.0], expected.values[0, 0.0])
 
 
 def test_frames_of_a_file_are_the_right_ones(tmp_path):

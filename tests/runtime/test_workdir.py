@@ -291,3 +291,20 @@ def test_only_leftovers_are_removed(tmp_path):
     (tmp_path / name).touch()
   workdir.remove_leftovers(tmp_path)
   assert sorted(p.name for p in tmp_path.iterdir()) == sorted(keep)
+
+
+@pytest.mark.parametrize(
+  ("path", "problem"),
+  [
+    ("/data/back\\slash/run", "backslash"),
+    ("/data/logs:/run", 'ends in "gs:"'),
+    ("/data/run:gs:", 'ends in "gs:"'),
+    ("/s3/run", "lies in /s3/"),
+    ("/data/s3/run", None),
+    ("/data/take:1/run", None),
+    ("/data/gs/a b#?%20", None),
+  ],
+)
+def test_names_that_libraries_take_for_others_are_refused(path, problem):
+  found = workdir.name_problem(pathlib.Path(path))
+  assert found is None if problem is None else problem in found

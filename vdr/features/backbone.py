@@ -135,6 +135,7 @@ class Backbone:
     """
     spec = self.resolve(spec)
     levels = spec.levels(self.schedule).noise_levels
+    _check_clips(video, clip_index)
     if clip_index is None:
       clip_index = np.arange(len(video), dtype=np.int32)
     found = _extract_jit(
@@ -202,6 +203,34 @@ class Backbone:
       last = np.arange(0, num_frames, time)
       spans = np.stack([np.maximum(last - time + 1, 0), last], axis=1)
     return spans if fps is None else spans / fps
+
+
+def _check_clips(video: Any, clip_index: Any) -> None:
+  """Refuses what is no batch of clips, or of no type that features take."""
+  if not isinstance(video, np.ndarray | jax.Array):
+    raise errors.UserError(
+      f"clips of type {type(video).__name__} are none; give an array"
+      " [b t h w 3], or use vdr.load, which takes files and lists, too"
+    )
+  shape, kind = list(video.shape), video.dtype
+  if len(shape) != 5 or shape[-1] != 3 or not video.size:
+    raise errors.UserError(
+      f"clips of shape {shape} are none; give [b t h w 3], all of them 1 or"
+      " more"
+    )
+  if kind != np.uint8 and not jnp.issubdtype(kind, jnp.floating):
+    raise errors.UserError(
+      f"clips of type {kind} are none; give uint8, or floats in [-1, 1]"
+    )
+  if clip_index is not None and (
+    clip_index.shape != video.shape[:1]
+    or not jnp.issubdtype(clip_index.dtype, jnp.integer)
+  ):
+    raise errors.UserError(
+      f"clip_index of type {clip_index.dtype} and shape"
+      f" {list(clip_index.shape)} does not number {shape[0]} clips; give one"
+      " whole number for each"
+    )
 
 
 def build(

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
 
 import jax
 import numpy as np
 
 from vdr.diffusion import schedule as schedules
+from vdr.features import inputs
 from vdr.runtime import errors
 
 LATENTS = ("mean", "sample")
@@ -23,12 +24,23 @@ class Levels(NamedTuple):
   log_snrs: tuple[float, ...]
 
 
+class Options(TypedDict, total=False):
+  """The fields of `FeatureSpec` that are neither layers nor noise levels."""
+
+  draws: int
+  seed: int
+  latent: str
+  condition: str
+  frames: str
+  still_frames: int
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
   """A request for features; hashable, so that it may be static in a jit.
 
-  Sequences become tuples. The defaults are ours; the paper does not state its
-  own.
+  Sequences, arrays and single numbers become tuples. The defaults are ours; the
+  paper does not state its own.
 
   Attributes:
     layers: of the residual stream, 0 (embedded tokens) … depth (after the last
@@ -65,13 +77,13 @@ class FeatureSpec:
 
   def __post_init__(self):
     """Raises UserError for what no backbone can give."""
-    for name, to_number in (
-      ("layers", int),
-      ("noise_levels", float),
-      ("log_snrs", float),
-    ):
-      numbers = _numbers(name, getattr(self, name), to_number)
-      object.__setattr__(self, name, numbers)
+    for name in ("layers", "noise_levels", "log_snrs"):
+      found = inputs.numbers(name, getattr(self, name), name == "layers")
+      object.__setattr__(self, name, found)
+    for name in ("draws", "still_frames"):
+      found = inputs.whole(name, getattr(self, name))
+      object.__setattr__(self, name, found)
+    object.__setattr__(self, "seed", inputs.seed(self.seed))
     if problem := self._problem():
       raise errors.UserError(problem)
 
@@ -121,19 +133,6 @@ class FeatureSpec:
   def program(self) -> "FeatureSpec":
     """What of it decides the compiled program: not the seed, nor the levels."""
     return dataclasses.replace(self, noise_levels=(), log_snrs=(), seed=0)
-
-
-def _numbers(
-  name: str, values: Any, to_number: Callable[[Any], float]
-) -> tuple[Any, ...]:
-  """Numbers as a tuple, each once."""
-  try:
-    numbers = [to_number(value) for value in values]
-  except (TypeError, ValueError) as error:
-    raise errors.UserError(
-      f"{name}={values!r} is no sequence of numbers; give one, (1, 2) or (1,)"
-    ) from error
-  return tuple(dict.fromkeys(numbers))
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Features of arrays and video files of any length: `vdr.load`.
 
     model = vdr.load("runs/video")
-    found = model.features("holiday.mp4", layers=[4, 8], noise_level=0.2)
+    found = model.features("holiday.mp4", layers=8, noise_level=0.2)
     found.values[8, 0.2]  # float32 [t h w d]
     found.times_s  # when each of the t frames begins and ends
 
@@ -15,17 +15,18 @@ that feature frames of all windows cover the same pixel frames.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Unpack
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from vdr import trained
 from vdr.data import decoder, transforms
 from vdr.data import source as source_lib
 from vdr.features import backbone as backbones
-from vdr.features.spec import FeatureSpec
+from vdr.features import inputs
+from vdr.features.spec import FeatureSpec, Options
 from vdr.runtime import errors
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -33,6 +34,8 @@ Config = Any
 
 DECODE_TIMEOUT_S = 120.0  # of one batch of windows, and of a file's frame list
 DEFAULT_FRAMES = 17  # of a window, for models that know images only
+MAX_FPS = 1000.0  # that a file is read at
+_CROP_MULTIPLE = 2  # chroma of most videos has half the resolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,45 +95,53 @@ class VideoModel:
 
   def features(
     self,
-    video: np.ndarray | str | os.PathLike,
-    layers: Sequence[int] = (),
-    noise_level: float | None = None,
+    video: inputs.Video,
+    layers: inputs.Numbers | None = None,
+    noise_level: inputs.Numbers | None = None,
     *,
-    noise_levels: Sequence[float] = (),
-    log_snrs: Sequence[float] = (),
-    fps: float | None = None,
+    noise_levels: inputs.Numbers | None = None,
+    log_snrs: inputs.Numbers | None = None,
+    fps: inputs.Number | None = None,
     stride: int | None = None,
     batch_size: int = 4,
-    **options: Any,
+    **options: Unpack[Options],
   ) -> VideoFeatures:
     """The features of a video file, or of pixels.
 
     Args:
-      video: a file, or uint8 RGB `[t h w 3]`; `[b t h w 3]` for several of one
-        length.
-      layers: 0 (embedded tokens) … depth; by default one at two thirds of it.
-      noise_level: 0 clean … 1 pure noise; by default 0.2. Both defaults are
-        about where most tasks of the paper do well.
-      noise_levels: several, instead.
-      log_snrs: several, instead.
+      video: a file, of an image maybe; or RGB pixels `[t h w 3]` of any size:
+        uint8, other whole numbers 0 to 255, or floats in [0, 1], which are
+        rounded to 8 bits. An array of NumPy, JAX or another library, or an
+        iterable of frames. `[b t h w 3]`, or an iterable of clips that are
+        alike, for several videos; `[h w 3]` for one picture.
+      layers: 0 (embedded tokens) … depth, one or several; by default the one at
+        two thirds of the depth.
+      noise_level: 0 clean … 1 pure noise, one or several; by default 0.2. Both
+        defaults are about where most tasks of the paper do well.
+      noise_levels: another name of `noise_level`.
+      log_snrs: one or several, instead.
       fps: frames per second that the model sees. A file is read at that rate
         (None: as in training); an array has it already.
       stride: frames from a window to the next, a multiple of 4; None: half a
         window, or a whole one where frames are passed alone.
       batch_size: windows that are computed at once.
-      **options: further fields of `FeatureSpec`: draws, seed, latent, frames,
-        still_frames.
+      **options: further fields of `FeatureSpec`, see `Options`.
 
     Raises:
       UserError: the video can't be read, or the backbone can't do it.
     """
     spec = self._spec(layers, noise_level, noise_levels, log_snrs, options)
-    if isinstance(video, np.ndarray):
-      opened, axes = self._of_array(video, fps), ("t", "h", "w", "d")
-      axes = ("b", *axes) if video.ndim == 5 else axes
+    fps = None if fps is None else inputs.rate(fps)
+    batch_size = inputs.whole("batch_size", batch_size)
+    axes = ("t", "h", "w", "d")
+    path = inputs.file(video) if isinstance(video, str | os.PathLike) else None
+    given = video if path is None else inputs.picture(path)
+    if path is not None and given is None:
+      opened = self._of_file(path, fps)
     else:
-      opened = self._of_file(pathlib.Path(video).expanduser(), fps)
-      axes = ("t", "h", "w", "d")
+      clips, are_several = inputs.pixels(given)
+      opened = self._of_array(clips, fps)
+      axes = ("b", *axes) if are_several else axes
     length = 1 if opened.num_frames == 1 else self.num_frames
     starts = self._starts(opened.num_frames, length, stride, spec)
     chosen, spans = self._choose(opened.num_frames, length, starts, spec)
@@ -159,36 +170,40 @@ class VideoModel:
 
   def _spec(
     self,
-    layers: Sequence[int],
-    noise_level: float | None,
-    noise_levels: Sequence[float],
-    log_snrs: Sequence[float],
-    options: dict[str, Any],
+    layers: inputs.Numbers | None,
+    noise_level: inputs.Numbers | None,
+    noise_levels: inputs.Numbers | None,
+    log_snrs: inputs.Numbers | None,
+    options: Options,
   ) -> FeatureSpec:
-    if noise_level is not None:
-      if noise_levels or log_snrs:
+    level, levels, snrs = (
+      inputs.numbers(name, value, is_whole=False)
+      for name, value in (
+        ("noise_level", noise_level),
+        ("noise_levels", noise_levels),
+        ("log_snrs", log_snrs),
+      )
+    )
+    if level and (levels or snrs):
+      raise errors.UserError(
+        f"noise_level={inputs.shown(noise_level)} is given and noise_levels or"
+        " log_snrs, too; give one of them"
+      )
+    levels = level or levels
+    for name, value in options.items():
+      if name not in Options.__annotations__:
         raise errors.UserError(
-          f"noise_level={noise_level} is given and noise_levels or log_snrs,"
-          " too; give one of them"
-        )
-      noise_levels = (float(noise_level),)
-    known = {field.name for field in dataclasses.fields(FeatureSpec)}
-    for name in options:
-      if name not in known:
-        raise errors.UserError(
-          f"{name}={options[name]!r}: features know no such option; there are"
-          f" {', '.join(sorted(known))}"
+          f"{name}={inputs.shown(value)}: features know no such option; there"
+          f" are {', '.join(sorted(Options.__annotations__))}"
         )
     backbone = self.backbone
-    if not layers:
-      layers = (backbone.two_thirds,)
-    no_level = backbone.network.default_level is None
-    if no_level and not (noise_levels or log_snrs):
-      noise_levels = (0.2,)
+    chosen = inputs.numbers("layers", layers, is_whole=True)
+    if not (levels or snrs) and backbone.network.default_level is None:
+      levels = (0.2,)
     spec = FeatureSpec(
-      layers=tuple(layers),
-      noise_levels=tuple(noise_levels),
-      log_snrs=tuple(log_snrs),
+      layers=chosen or (backbone.two_thirds,),
+      noise_levels=levels,
+      log_snrs=snrs,
       **options,
     )
     return backbone.resolve(spec)
@@ -203,6 +218,7 @@ class VideoModel:
     share = 2 if spec.frames == "clip" else 1
     if stride is None:
       stride = time * max((length - 1) // (share * time), 1)
+    stride = inputs.whole("stride", stride)
     if stride % time or not 0 < stride < length:
       raise errors.UserError(
         f"stride={stride}: windows of {length} frames start multiples of"
@@ -258,17 +274,9 @@ class VideoModel:
     found = self.backbone.features(pixels, spec, starts)
     return {key: np.asarray(values) for key, values in found.items()}
 
-  def _of_array(self, video: np.ndarray, fps: float | None) -> _Video:
-    if video.dtype != np.uint8 or video.ndim not in (4, 5):
-      raise errors.UserError(
-        f"a video of type {video.dtype} and shape {video.shape} is none; give"
-        " uint8 of [t h w 3] or [b t h w 3]"
-      )
-    clips = video[None] if video.ndim == 4 else video
-    if not clips.size or clips.shape[-1] != 3:
-      raise errors.UserError(
-        f"a video of shape {video.shape} is none: it is empty, or not RGB"
-      )
+  def _of_array(
+    self, clips: UInt8[np.ndarray, "b t h w 3"], fps: float | None
+  ) -> _Video:
     height, width = clips.shape[2:4]
     affine = transforms.sample_affine(
       self._source, np.random.default_rng(0), height, width
@@ -280,7 +288,7 @@ class VideoModel:
         return frames
       return transforms.resize(frames, affine, self.height, self.width)
 
-    times_s = np.arange(clips.shape[1]) / fps if fps else None
+    times_s = None if fps is None else np.arange(clips.shape[1]) / fps
     return _Video(len(clips), clips.shape[1], times_s, read)
 
   def _of_file(self, path: pathlib.Path, fps: float | None) -> _Video:
@@ -289,11 +297,20 @@ class VideoModel:
     def fetch(indices):
       def plan(video: decoder.Video) -> decoder.Request:
         found.append(video)
-        rng = np.random.default_rng(0)
-        _, box = video.cut(
-          transforms.sample_affine(self._source, rng, video.height, video.width)
+        size = video.height, video.width
+        affine = transforms.snap(
+          transforms.sample_affine(
+            self._source, np.random.default_rng(0), *size
+          ),
+          *size,
+          _CROP_MULTIPLE,
         )
-        return decoder.Request(indices, box, self.height, self.width)
+        return decoder.Request(
+          indices,
+          transforms.box_px(affine, *size),
+          self.height,
+          self.width,
+        )
 
       try:
         return decoder.decode(str(path), plan, DECODE_TIMEOUT_S)[0]
@@ -329,7 +346,7 @@ def training_source(config: Config) -> Config:
 
 
 def load(
-  path: str | os.PathLike,
+  path: str | os.PathLike[str],
   which: str = "ema",
   step: int | None = None,
   kind: str = "checkpoint",
@@ -347,7 +364,9 @@ def load(
   Raises:
     UserError: there is no such checkpoint or kind.
   """
-  model = trained.load(os.fspath(path), which, step)
+  step = None if step is None else inputs.whole("step", step)
+  seed = inputs.seed(seed)
+  model = trained.load(path, which, step)
   return VideoModel(backbones.build(kind, model, seed), model.config)
 
 
@@ -367,7 +386,9 @@ def _at_rate(
   times_s: Float[np.ndarray, " n"], fps: float
 ) -> Int[np.ndarray, " t"]:
   """The frames that a viewer sees who looks `fps` times a second."""
-  if fps <= 0:
-    raise errors.UserError(f"fps={fps}: use more than 0 frames per second")
+  if fps > MAX_FPS:
+    raise errors.UserError(
+      f"fps={fps}: a file is read at up to {MAX_FPS:.0f} frames per second"
+    )
   seen_s = np.arange(0, times_s[-1] - times_s[0] + 1e-6, 1 / fps) + 1e-6
   return np.searchsorted(times_s - times_s[0], seen_s, side="right") - 1

@@ -53,6 +53,8 @@ def claim(
       " choose a local directory"
     )
   path = pathlib.Path(workdir).expanduser()
+  if problem := name_problem(path):
+    raise errors.UserError(f"--workdir={workdir} {problem}; choose another")
   if path.exists() and not path.is_dir():
     raise errors.UserError(
       f"--workdir={workdir} is a file; name a directory instead"
@@ -67,6 +69,21 @@ def claim(
       f"--workdir={workdir} can't be used: {error.strerror or error}; choose a"
       " directory that you may write to"
     ) from error
+
+
+def name_problem(path: pathlib.Path) -> str | None:
+  """Why checkpoints can't lie there, from the names alone; None: they can.
+
+  The libraries that read and write them take some local names for others.
+  """
+  text = f"{path.absolute()}/"
+  if "\\" in text:
+    return "has a backslash in its name, which TensorStore takes for a slash"
+  if "gs:/" in text:
+    return 'has a folder that ends in "gs:", which Orbax takes for a bucket'
+  if found := re.match("/(gs|s3|az|hf)/", text):
+    return f"lies in {found[0]}, which etils takes for a bucket"
+  return None
 
 
 def start_shared(
