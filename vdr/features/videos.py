@@ -35,7 +35,6 @@ Config = Any
 DECODE_TIMEOUT_S = 120.0  # of one batch of windows, and of a file's frame list
 DEFAULT_FRAMES = 17  # of a window, for models that know images only
 MAX_FPS = 1000.0  # that a file is read at
-_CROP_MULTIPLE = 2  # chroma of most videos has half the resolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,20 +296,11 @@ class VideoModel:
     def fetch(indices):
       def plan(video: decoder.Video) -> decoder.Request:
         found.append(video)
-        size = video.height, video.width
-        affine = transforms.snap(
-          transforms.sample_affine(
-            self._source, np.random.default_rng(0), *size
-          ),
-          *size,
-          _CROP_MULTIPLE,
+        rng = np.random.default_rng(0)
+        _, box = video.cut(
+          transforms.sample_affine(self._source, rng, video.height, video.width)
         )
-        return decoder.Request(
-          indices,
-          transforms.box_px(affine, *size),
-          self.height,
-          self.width,
-        )
+        return decoder.Request(indices, box, self.height, self.width)
 
       try:
         return decoder.decode(str(path), plan, DECODE_TIMEOUT_S)[0]
