@@ -94,6 +94,7 @@ def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
   box = (0, 42, HEIGHT, 298)
   reformatter = av.video.reformatter.VideoReformatter()
   plain = av.video.reformatter.VideoReformatter()
+  crop = frame_to_rgb.Cropper()
 
   def pillow(frame: av.VideoFrame) -> np.ndarray:
     rgb = reformatter.reformat(
@@ -108,7 +109,7 @@ def resizers() -> dict[str, Callable[[av.VideoFrame], np.ndarray]]:
     return np.asarray(image)
 
   def half_chroma(frame: av.VideoFrame) -> np.ndarray:
-    part = frame_to_rgb.crop(frame, box)
+    part = crop(frame, box)
     out = plain.reformat(
       part, SIZE, SIZE, "rgb24", interpolation=ways.BILINEAR, threads=1
     )
@@ -129,9 +130,10 @@ def reference(frame: av.VideoFrame) -> np.ndarray:
   for index, plane in enumerate(frame.planes):
     raw = np.frombuffer(memoryview(plane), np.uint8)
     pixels = raw.reshape(-1, plane.line_size)[: plane.height, : plane.width]
-    scale = 2 if index else 1
+    # H.264 has chroma at the left of its two pixels, a quarter of a sample.
+    scale, shift = (2, 0.25) if index else (1, 0)
     image = Image.fromarray(pixels.astype(np.float32))
-    box = (42 / scale, 0, 298 / scale, HEIGHT / scale)
+    box = (42 / scale + shift, 0, 298 / scale + shift, HEIGHT / scale)
     image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
     planes.append(np.asarray(image))
   luma = (planes[0] - 16) * 255 / 219

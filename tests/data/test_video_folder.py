@@ -1,5 +1,6 @@
 """Videos of a folder as clips."""
 
+import fractions
 import pickle
 
 import numpy as np
@@ -119,7 +120,8 @@ def test_random_clips_are_functions_of_the_generator(root):
   assert not np.array_equal(one["crop_affine"], other["crop_affine"])
 
 
-def test_the_affine_is_that_of_the_pixels(tmp_path):
+@pytest.mark.parametrize("aspect", ["1", "16/11", "8/9"])
+def test_the_affine_is_that_of_the_pixels(tmp_path, aspect):
   """Colours tell the place in the source: red is x, green is y."""
   y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
   smooth = np.stack([255 * x / WIDTH, 255 * y / HEIGHT, 0 * x + 90], -1)
@@ -128,6 +130,7 @@ def test_the_affine_is_that_of_the_pixels(tmp_path):
     pictures=[smooth.astype(np.uint8)] * 3,
     options={"crf": "1"},
     pixel_format="yuv444p",
+    aspect=fractions.Fraction(aspect),
   )
   opened = open_source(
     tmp_path,
@@ -151,6 +154,20 @@ def test_the_affine_is_that_of_the_pixels(tmp_path):
     assert np.abs(got[2:-2, 2:-2, 0] - expected_x[2:-2]).mean() < 2
     assert np.abs(got[2:-2, 2:-2, 1] - expected_y[2:-2, None]).mean() < 2
   assert flips == {False, True}
+
+
+@pytest.mark.parametrize("aspect", ["1", "4/3", "3/4"])
+def test_crops_have_their_shape_in_what_is_displayed(tmp_path, aspect):
+  """A square of an anamorphic video is a square on the screen."""
+  ratio = fractions.Fraction(aspect)
+  numbered.write(tmp_path / "a.mp4", 3, options=FAST, aspect=ratio)
+  opened = open_source(
+    tmp_path, num_frames=1, crop="center", height=48, width=48
+  )
+  size = HEIGHT, float(WIDTH * ratio)
+  y0, x0, y1, x1 = transforms.box_of_affine(read(opened, 0)["crop_affine"])[0]
+  assert (y1 - y0) * size[0] == pytest.approx((x1 - x0) * size[1], abs=3)
+  assert max(y1 - y0, x1 - x0) == pytest.approx(1)
 
 
 def test_a_hole_in_an_index_is_a_bad_clip(root):

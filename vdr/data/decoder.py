@@ -182,8 +182,8 @@ class Child:
     poll.register(self._stdout, select.POLLIN)
     line = b""
     while not line.endswith(b"\n"):
-      left_s = max(deadline - time.monotonic(), 0.0)
-      if not poll.poll(1000 * left_s):
+      left_s = deadline - time.monotonic()
+      if left_s <= 0 or not poll.poll(1000 * left_s):
         self.kill()
         raise source.BadClipError("decoding takes too long; it was stopped")
       part = self._stdout.read(1 << 16)

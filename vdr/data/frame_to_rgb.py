@@ -1,9 +1,11 @@
 """From a decoded frame to RGB pixels: turned, cut and resized."""
 
 import dataclasses
+import fractions
 from typing import Any
 
 import av
+import av.filter
 import av.video.reformatter
 import numpy as np
 from jaxtyping import UInt8
@@ -60,17 +62,61 @@ class Orientation:
     return picture[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
 
 
-class Converter:
-  """Cuts, resizes and converts frames to RGB, all with libswscale.
+class Cropper:
+  """Cuts frames with FFmpeg's own filter.
 
-  Chroma is taken to lie in the middle of its block of pixels. Colours without a
-  named space are BT.601's, as everywhere in FFmpeg.
+  No pixel is copied, and all that a frame says about its colours stays, such as
+  where its chroma lies.
+  """
+
+  def __init__(self):
+    self._graph: av.filter.Graph | None = None
+    self._key: tuple = ()
+
+  def __call__(
+    self, frame: av.VideoFrame, box: tuple[int, int, int, int]
+  ) -> av.VideoFrame:
+    """The part `(y0, x0, y1, x1)`; chroma starts at or before it does."""
+    key = (frame.format.name, frame.height, frame.width, box)
+    if self._graph is None or key != self._key:
+      self._graph, self._key = _crop_graph(frame, box), key
+    self._graph.push(frame)
+    cut: Any = self._graph.pull()
+    return cut
+
+
+def _crop_graph(
+  frame: av.VideoFrame, box: tuple[int, int, int, int]
+) -> av.filter.Graph:
+  y0, x0, y1, x1 = box
+  graph = av.filter.Graph()
+  source = graph.add_buffer(
+    width=frame.width,
+    height=frame.height,
+    format=frame.format,
+    # No frame is dropped or repeated, so any will do for one that has none.
+    time_base=frame.time_base or fractions.Fraction(1, 1000),
+  )
+  crop = graph.add("crop", f"{x1 - x0}:{y1 - y0}:{x0}:{y0}:exact=1")
+  sink = graph.add("buffersink")
+  source.link_to(crop)
+  crop.link_to(sink)
+  graph.configure()
+  return graph
+
+
+class Converter:
+  """Cuts, resizes and converts frames to RGB, all inside FFmpeg.
+
+  Chroma lies where the file says. Colours without a named space are BT.601's,
+  as everywhere in FFmpeg.
   """
 
   def __init__(self):
     # Each keeps the filter of the last size it saw.
     self._to_size = av.video.reformatter.VideoReformatter()
     self._to_rgb = av.video.reformatter.VideoReformatter()
+    self._crop = Cropper()
 
   def __call__(
     self,
@@ -85,11 +131,14 @@ class Converter:
         frame = self._to_rgb.reformat(
           frame, format="rgb24", interpolation=_INTERPOLATION, threads=1
         )
-      frame = crop(frame, box)
+      frame = self._crop(frame, box)
     frame = self._to_size.reformat(
       frame, width, height, "rgb24", interpolation=_INTERPOLATION, threads=1
     )
-    return _rows(frame, 0)[:, : 3 * width].reshape(height, width, 3)
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8)
+    rows = rows.reshape(-1, plane.line_size)[:height, : 3 * width]
+    return rows.reshape(height, width, 3)
 
 
 def crop_steps(pixel_format: av.VideoFormat) -> tuple[int, int]:
@@ -106,24 +155,6 @@ def crop_steps(pixel_format: av.VideoFormat) -> tuple[int, int]:
   )
 
 
-def crop(frame: av.VideoFrame, box: tuple[int, int, int, int]) -> av.VideoFrame:
-  """Copies a part of a frame; chroma starts at or before the box does."""
-  y0, x0, y1, x1 = box
-  out = av.VideoFrame(x1 - x0, y1 - y0, frame.format.name)
-  out.colorspace, out.color_range = frame.colorspace, frame.color_range
-  steps = crop_steps(frame.format)
-  for index in range(len(out.planes)):
-    component = frame.format.components[index]
-    size = 3 if frame.format.name == "rgb24" else (component.bits + 7) // 8
-    step_y, step_x = steps if component.is_chroma else (1, 1)
-    target = out.planes[index]
-    top, left = y0 // step_y, x0 // step_x * size
-    _rows(out, index)[:, : target.width * size] = _rows(frame, index)[
-      top : top + target.height, left : left + target.width * size
-    ]
-  return out
-
-
 def _is_croppable(pixel_format: av.VideoFormat) -> bool:
   """Whether every component has a plane of its own, or it is RGB."""
   planes = [component.plane for component in pixel_format.components]
@@ -134,9 +165,3 @@ def _is_croppable(pixel_format: av.VideoFormat) -> bool:
     or pixel_format.is_bit_stream
   )
   return pixel_format.name == "rgb24" or (alone and not is_packed)
-
-
-def _rows(frame: av.VideoFrame, index: int) -> UInt8[np.ndarray, "h bytes"]:
-  plane = frame.planes[index]
-  data = np.frombuffer(memoryview(plane), np.uint8)
-  return data.reshape(-1, plane.line_size)[: plane.height]
