@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from vdr import page
+from vdr import fonts, page
 
 
 def _cell(h, w, value, t=None):
@@ -20,7 +20,7 @@ def _cell(h, w, value, t=None):
   max_lines=st.integers(1, 6),
 )
 def test_lines_fit_and_say_what_the_text_says(text, size, width, max_lines):
-  face = page.font(text, size)
+  face = fonts.font(text, size)
   lines = page.wrap(text, face, width, max_lines)
   assert len(lines) <= max_lines
   hypothesis.assume(face.getlength("W...") < width)
@@ -34,7 +34,7 @@ def test_lines_fit_and_say_what_the_text_says(text, size, width, max_lines):
 
 def test_words_are_kept_together_where_they_fit():
   text = "one two three four five"
-  lines = page.wrap(text, page.font(text, 16.0), 90, 8)
+  lines = page.wrap(text, fonts.font(text, 16.0), 90, 8)
   assert len(lines) > 1 and " ".join(lines) == text
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vdr import draw, page, panels
+from vdr import draw, fonts, page, panels
 
 NAMES = ("box", "cone", "sphere", "torus")
 
@@ -94,6 +94,13 @@ class TestBars:
     there = panels.bars(192, NAMES, shares, 3)[last]
     assert _near(there, panels.RIGHT, 4).any()
     assert (panels.bars(192, NAMES, shares, 0)[last] == page.PAGE).all()
+
+  def test_a_name_that_no_font_has_is_its_number(self, monkeypatch):
+    monkeypatch.setattr(fonts, "covers", lambda text: text.isascii())
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    names = ["class 0", "鵝", "class 2", "🐢"]
+    expected = panels.bars(192, [f"class {k}" for k in range(4)], shares, 3)
+    np.testing.assert_array_equal(panels.bars(192, names, shares, 3), expected)
 
   def test_numbers_that_are_none_have_no_bar(self):
     picture = panels.bars(192, NAMES, np.full(4, np.nan), 0)

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROWS = (
   ("geometry",),
   ("runtime",),
+  ("fonts",),
   ("page", "media"),
   ("draw",),
   ("panels", "strips"),

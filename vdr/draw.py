@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from vdr import geometry, page
+from vdr import fonts, geometry, page
 
 Clip = UInt8[np.ndarray, "t h w 3"]
 
@@ -332,19 +332,14 @@ def _paint_tag(
   """A box's name on its colour: above the box, below it if there's no room."""
   left, top, bottom = edges
   size = 10.5 * unit
-  face = page.font(name, size)
+  face = fonts.font(name, size)
   width, height = face.getlength(name) + 6 * unit, 1.35 * size
   across, down = canvas.im.size
   y = top - height if top >= height else min(bottom, down - height)
   x = max(0.0, min(left - 0.75 * unit, across - width))
   canvas.rectangle((x, y, x + width, y + height), (*colour, 255))
-  canvas.text(
-    (x + 3 * unit, y + height / 2),
-    name,
-    fill=(*page.INK, 255),
-    font=face,
-    anchor="lm",
-  )
+  place = x + 3 * unit, y + height / 2
+  face.draw(canvas, place, name, (*page.INK, 255), "lm")
 
 
 @functools.cache

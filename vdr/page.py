@@ -1,14 +1,14 @@
 """Text, grids and sheets: how pictures are laid out on a white page."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from vdr import fonts
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PAGE = (255, 255, 255)
 INK = (31, 35, 40)
@@ -35,7 +35,7 @@ def text_block(
   """
   placed, y = [], float(padding)
   for text, size, colour in lines:
-    face = font(text, size)
+    face = fonts.font(text, size)
     for line in wrap(text, face, width - 2 * padding, max_lines):
       placed.append((y, line, face, colour))
       y += round(1.3 * size)
@@ -45,11 +45,11 @@ def text_block(
   canvas = ImageDraw.Draw(picture)
   for y, line, face, colour in placed:
     place = (padding, y + max(0, height - needed))
-    canvas.text(place, line, fill=colour, font=face)
+    face.draw(canvas, place, line, colour)
   return np.array(picture)
 
 
-def wrap(text: str, face: Font, width: int, max_lines: int) -> list[str]:
+def wrap(text: str, face: fonts.Font, width: int, max_lines: int) -> list[str]:
   """The lines of `text`, none wider than `width` pixels.
 
   Words that are too long are broken; text that needs more than `max_lines`
@@ -136,27 +136,9 @@ def titled(
   return grid([[text_block(sheet.shape[-2], lines, gap)], [sheet]], gap=0)
 
 
-def _fitting(text: str, face: Font, width: float | int) -> int:
+def _fitting(text: str, face: fonts.Font, width: float | int) -> int:
   """How many characters of `text` fit in `width` pixels; at least one."""
   n = len(text)
   while n > 1 and face.getlength(text[:n]) > width:
     n -= 1
   return n
-
-
-def font(text: str, size: float) -> Font:
-  """The font for a text, by its height in pixels.
-
-  Pillow's own is the prettier one, but it knows little beyond ASCII.
-  """
-  return _load_font(text.isascii(), size)
-
-
-@functools.cache
-def _load_font(is_ascii: bool, size: float) -> Font:
-  import matplotlib
-
-  if is_ascii:
-    return ImageFont.load_default(size)
-  fonts = f"{matplotlib.get_data_path()}/fonts/ttf"
-  return ImageFont.truetype(f"{fonts}/DejaVuSans.ttf", 0.9 * size)

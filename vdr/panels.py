@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
-from vdr import draw, page
+from vdr import draw, fonts, page
 
 RIGHT = (38, 140, 78)
 WRONG = (200, 62, 48)
@@ -118,14 +118,14 @@ def bars(
     canvas.rectangle((0, y + 15, width - 1, y + 17), fill=(236, 238, 241))
     canvas.rectangle((0, y + 15, end, y + 17), fill=colour)
     text = f"{100 * share:.0f} %"
-    face = page.font(text, 12.0)
+    face = fonts.font(text, 12.0)
     left = width - face.getlength(text) - 1
-    canvas.text((left, y), text, fill=page.FAINT_INK, font=face)
-    name = names[k]
-    face = page.font(name, 12.0)
+    face.draw(canvas, (left, y), text, page.FAINT_INK)
+    name = fonts.label(names[k], k)
+    face = fonts.font(name, 12.0)
     name = "".join(page.wrap(name, face, int(left) - 6, 1))
     ink = colour if colour != OTHER else page.INK
-    canvas.text((0, y), name, fill=ink, font=face)
+    face.draw(canvas, (0, y), name, ink)
   return np.array(picture)
 
 

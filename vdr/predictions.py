@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vdr import draw, page, panels, strips
+from vdr import draw, fonts, page, panels, strips
 from vdr.metrics import pose as pose_metrics
 from vdr.tasks import Task, boxes, classes, depth, points, pose
 from vdr.tasks.task import Scores
@@ -219,7 +219,9 @@ def _classes(
   shares = shares / shares.sum(axis=-1, keepdims=True)
   for i, clip in enumerate(video):
     label = int(targets[task.label][i])
-    name = task.class_names[label] if label >= 0 else "unknown"
+    name = "unknown"
+    if label >= 0:
+      name = fonts.label(task.class_names[label], label)
     bars = panels.bars(
       strips.SIDE_PX, task.class_names, shares[i], label if label >= 0 else None
     )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs import preview as preview_config
 from tests.data import fakes
+from vdr import fonts
 from vdr.data import preview, schema, source
 from vdr.runtime import errors
 
@@ -229,6 +230,16 @@ def test_sources_share_the_clips(tmp_path):
   assert (sheet[-100:, -8 - 192 : -8] == 255).all()
   with Image.open(tmp_path / "clips.gif") as animation:
     assert animation.n_frames == 5
+
+
+def test_a_name_that_no_font_has_is_its_number(monkeypatch):
+  monkeypatch.setattr(fonts, "covers", lambda text: text.isascii())
+  example = {
+    "video": np.zeros((1, 8, 8, 3), np.uint8),
+    "label": np.array(1, np.int32),
+  }
+  names = {"label": ("cats", "鵝")}
+  assert preview._make_clip("", "a", example, names, 2).title == "class 1"
 
 
 def test_labels_name_the_clips():

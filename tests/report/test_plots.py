@@ -6,6 +6,7 @@ import xml.etree.ElementTree
 import pytest
 from PIL import Image
 
+from vdr import fonts
 from vdr.report import plots
 
 SERIES = {
@@ -80,3 +81,19 @@ def test_a_figure_is_drawn_the_same_every_time(kind):
 
 def test_every_kind_is_tested():
   assert SPECS.keys() == plots.KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_any_script_is_drawn(kind, monkeypatch):
+  """Also where no font has it: then without a warning for each character."""
+  monkeypatch.setattr(fonts, "installed", tuple)
+  monkeypatch.setattr(fonts, "_told", [])
+  fonts._of.cache_clear()
+  names = ["鵝", "🐢 turtle", "שלום", "नमस्ते", "e\u0301", "a < b & c"]
+  spec = {"kind": kind} | SPECS[kind]
+  for field in ("categories", "axes"):
+    if field in spec:
+      spec[field] = [names[k] for k in range(len(spec[field]))]
+  svg, _ = plots.render(spec, 50)
+  assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg")
+  fonts._of.cache_clear()

@@ -29,7 +29,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import UInt8
 
-from vdr import draw, media, page
+from vdr import draw, fonts, media, page
 from vdr.data import failures, schema, source
 from vdr.runtime import errors, progress
 from vdr.runtime import workdir as workdirs
@@ -161,7 +161,8 @@ def _make_clip(
   named = {}
   for field, names in class_names.items():
     if field in example and 0 <= example[field] < len(names):
-      named[field] = names[example[field]].replace("_", " ")
+      number = int(example[field])
+      named[field] = fonts.label(names[number], number).replace("_", " ")
   title = ", ".join(named[field] for field in TITLES if field in named)
   facts = []
   if "caption" in example:

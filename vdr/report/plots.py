@@ -13,6 +13,8 @@
 """
 
 import io
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 from matplotlib import figure as figures
 from matplotlib import ticker
 
+from vdr import fonts
 from vdr.report import parts, words
 
 COLOURS = {
@@ -53,7 +56,11 @@ WIDTH_IN = 6.4
 
 def render(spec: parts.Spec, png_dpi: int) -> tuple[str, bytes]:
   """A figure as SVG and as PNG."""
-  with matplotlib.rc_context(STYLE):
+  text = json.dumps(spec, ensure_ascii=False, default=str)
+  family = {"font.family": ["sans-serif", *fonts.fallbacks(text)]}
+  with matplotlib.rc_context(STYLE | family), warnings.catch_warnings():
+    # It says once for each character what `families` has said for all.
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")
     figure = figures.Figure(layout="constrained")
     KINDS[spec["kind"]](figure, spec)
     svg, png = io.StringIO(), io.BytesIO()
