@@ -42,6 +42,7 @@ def test_a_value_with_line_breaks_makes_no_second_line():
       RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"),
       True,
     ),
+    (RuntimeError("INTERNAL: dispatching: Out of memory allocating 9"), True),
     (RuntimeError("INVALID_ARGUMENT: memory"), False),
   ],
 )

@@ -45,16 +45,6 @@ _ON_TOKENS = re.compile(
   r"/(kernel|bias)"
 )
 
-_CHOICES = {
-  "patch": (1, 2, 4),
-  "layout": windows.LAYOUTS,
-  "spatiotemporal_blocks": ("spatiotemporal", "spatial"),
-  "image_in_spatiotemporal": ("identity", "spatial"),
-  "positions": ("rope", "learned"),
-  "remat": trunk.REMATS,
-  "dtype": ("float32", "bfloat16"),
-}
-
 
 class VideoDiT(nnx.Module):
   """The parameters, in the tree that checkpoints have."""
@@ -223,44 +213,17 @@ def apply(
 
 
 def check(cfg: Config) -> None:
-  """Verifies config.model.
+  """Verifies what depends on several fields of config.model, or on the machine.
 
   Raises:
-    UserError: a field has a value that means nothing.
+    UserError: the network can't be built.
   """
-  sizes.size_of(cfg.size)
   attention.check(cfg.attention)
-  for field, choices in _CHOICES.items():
-    if cfg[field] not in choices:
-      raise errors.UserError(
-        f"config.model.{field} {cfg[field]!r} is unknown; choose from"
-        f" {', '.join(map(str, choices))}"
-      )
-  lengths = {
-    "window_spatial": 2,
-    "window_spatiotemporal": 3,
-    "positions_grid": 3,
-  }
-  for field, length in lengths.items():
-    if len(cfg[field]) != length or min(cfg[field]) < 1:
-      raise errors.UserError(
-        f"config.model.{field} {tuple(cfg[field])} is no window; give {length}"
-        " numbers of tokens, each 1 or more"
-      )
-  for field, least in {
-    "latent_channels": 1,
-    "adaln_rank": 0,
-    "num_classes": 0,
-    "text_dim": 0,
-  }.items():
-    if cfg[field] < least:
-      raise errors.UserError(
-        f"config.model.{field} is {cfg[field]}; set it to {least} or more"
-      )
-  if not 0 <= cfg.condition_dropout <= 1:
+  width = sizes.size_of(cfg.size).width
+  if cfg.adaln_rank > width:
     raise errors.UserError(
-      f"config.model.condition_dropout {cfg.condition_dropout} is no"
-      " probability; set it between 0 and 1"
+      f"config.model.adaln_rank is {cfg.adaln_rank}, and size {cfg.size!r} has"
+      f" {width} channels; use {width} or fewer"
     )
 
 

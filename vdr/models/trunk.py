@@ -17,8 +17,6 @@ from vdr.runtime import mesh
 Config = Any  # config.model: an `ml_collections.ConfigDict`
 Text = tuple[Float[Array, "b n q"], Bool[Array, "b n"]]
 
-REMATS = ("none", "block", "dots")
-
 
 @dataclasses.dataclass(frozen=True)
 class Call:

@@ -48,4 +48,5 @@ def tells_of_a_lost_host(text: str) -> bool:
 
 def tells_of_no_memory(error: BaseException) -> bool:
   """Whether an allocation failed, on this host or on a device."""
-  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+  said = ("RESOURCE_EXHAUSTED", "Out of memory")  # by XLA
+  return isinstance(error, MemoryError) or any(s in str(error) for s in said)

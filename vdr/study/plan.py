@@ -102,7 +102,10 @@ class _Plan:
           one: {**template.to_dict(), **changed}
           for one, changed in named.items()
         }
-    command_line.override(config, [f"--config.{text}" for text in options])
+    try:
+      command_line.override(config, [f"--config.{text}" for text in options])
+    except errors.UserError as error:
+      raise errors.UserError(f"study.overrides, {name}: {error}") from error
     self._by_name[name] = cell = cells_lib.make(
       name,
       config,
