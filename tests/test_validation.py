@@ -1,11 +1,16 @@
 """Validation: means over noise levels, and the same noise every time."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from configs import base
+from configs import physics as physics_config
 from tests import training
 from vdr import validation
+from vdr.data.physics import generate
 from vdr.runtime import mesh as mesh_lib
 
 
@@ -48,3 +53,35 @@ def test_validation_is_the_same_every_time_and_sees_held_out_clips():
   assert first != validation.Validation(other, mesh, step)(
     params, tokenizer_params
   )
+
+
+def test_no_more_batches_are_read_than_the_split_has(tmp_path, caplog):
+  size = dict(num_frames=9, height=32, width=32, num_points=4)
+  clips = dict(pretrain=4, train=0, select=5, test=0, test_ood=0)
+  made = base.override(
+    physics_config.get_config("debug"),
+    {f"physics.{k}": v for k, v in size.items()}
+    | {f"physics.num_clips.{k}": v for k, v in clips.items()}
+    | {"runtime.num_workers": 0},
+  )
+  generate.run(made, tmp_path)
+  cfg = training.config(
+    data__sources__main__path=str(tmp_path),
+    data__sources__main__num_frames=9,
+    images__batch_size=0,
+    train__validation_batches=999_999_937,
+  )
+  step, tokenizer_params = training.built(cfg)
+  mesh = mesh_lib.make_mesh(cfg.mesh)
+  params = step.init(jax.random.key(0))["params"]
+  counts = []
+
+  def evaluate(*args):
+    found = step.evaluate(*args)
+    counts.append(int(found["clips_count"].sum()))
+    return found
+
+  counting = dataclasses.replace(step, evaluate=evaluate)
+  validation.Validation(cfg, mesh, counting)(params, tokenizer_params)
+  assert counts == [2, 2, 2]  # five clips in batches of two
+  assert "3 batches, all that split 'select' has" in caplog.text

@@ -1,6 +1,8 @@
 """Losses on held-out clips, and the reading that training shares with it."""
 
 import contextlib
+import logging
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from vdr import train_step
 from vdr.data import held_out, loader, prefetch
+from vdr.runtime import hosts, progress
 from vdr.runtime import mesh as mesh_lib
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -57,10 +60,33 @@ class Validation:
       }
       for stream in streams.values():
         stack.callback(stream.close)
-      for _ in range(config.train.validation_batches):
+      num = self._num_batches(streams)
+      bar = progress.bar(
+        num, unit="batch", label="validation", quiet=not hosts.is_first()
+      )
+      advance = stack.enter_context(bar).advance
+      for _ in range(num):
         yield {
           name: step_fields(config, next(s)) for name, s in fetched.items()
         }
+        advance()
+
+  def _num_batches(self, streams: dict[str, loader.Loader]) -> int:
+    """Those asked for, but no more than read the split once."""
+    cfg = self._config
+    there = min(
+      math.ceil(stream.num_clips / cfg[train_step.GROUPS[name]].batch_size)
+      for name, stream in streams.items()
+    )
+    if there < cfg.train.validation_batches:
+      logging.warning(
+        "validation reads %d batches, all that split %r has;"
+        " train.validation_batches=%d",
+        there,
+        cfg.train.validation_split,
+        cfg.train.validation_batches,
+      )
+    return min(there, cfg.train.validation_batches)
 
 
 def check(config: Config) -> None:
