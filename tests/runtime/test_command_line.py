@@ -42,6 +42,22 @@ def test_the_variant_stands_behind_a_colon():
   assert debug.physics.height == 32 != plain.physics.height
 
 
+def test_a_folder_may_have_a_colon_in_its_name(tmp_path):
+  folder = tmp_path / "take:1.5"
+  folder.mkdir()
+  file = folder / "mine.py"
+  file.write_text(pathlib.Path(f"{ROOT}/configs/physics.py").read_text())
+  for spec, is_small in ((file, False), (f"{file}:debug", True)):
+    config = command_line.load_config(str(spec))
+    assert (config.physics.height == 32) == is_small
+  with pytest.raises(errors.UserError, match="no variant 'a:b.py:c'"):
+    command_line.load_config(f"{file}:a:b.py:c")
+  with pytest.raises(
+    errors.UserError, match="no config file .*take:1.5/no.py;"
+  ):
+    command_line.load_config(f"{folder}/no.py:debug")
+
+
 @pytest.mark.parametrize(
   ("options", "key", "value"),
   [

@@ -222,14 +222,16 @@ def _check_clips(video: Any, clip_index: Any) -> None:
     raise errors.UserError(
       f"clips of type {kind} are none; give uint8, or floats in [-1, 1]"
     )
-  if clip_index is not None and (
-    clip_index.shape != video.shape[:1]
-    or not jnp.issubdtype(clip_index.dtype, jnp.integer)
+  numbers = np.asarray(0 if clip_index is None else clip_index)
+  if clip_index is not None and not (
+    isinstance(clip_index, np.ndarray | jax.Array)
+    and numbers.shape == video.shape[:1]
+    and np.issubdtype(numbers.dtype, np.integer)
   ):
     raise errors.UserError(
-      f"clip_index of type {clip_index.dtype} and shape"
-      f" {list(clip_index.shape)} does not number {shape[0]} clips; give one"
-      " whole number for each"
+      f"clip_index of type {type(clip_index).__name__} of {numbers.dtype} and"
+      f" shape {list(numbers.shape)} does not number {shape[0]} clips; give an"
+      " array with one whole number for each"
     )
 
 

@@ -60,7 +60,9 @@ def load_config(spec: str) -> ml_collections.ConfigDict:
   Raises:
     UserError: there is no such file or variant, or the file raises.
   """
-  name, colon, variant = spec.partition(":")
+  # Folders may have a colon in their names, too.
+  parts = re.fullmatch(r"(.*?\.(?:py|json))(?:(:)(.*))?", spec, re.DOTALL)
+  name, colon, variant = parts.groups() if parts else spec.partition(":")
   path = config_files.find(name)
   if path.is_file() and path.suffix == ".json" and not colon:
     return _read_json(path)
