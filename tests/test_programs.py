@@ -45,8 +45,27 @@ def test_it_says_how_much_work_it_is(name):
     "sample": (8, 2 * 8 * clip),  # two steps
   }
   assert (program.clips, program.tokens) == expected[name]
-  assert program.flops > 0
   assert program.extra_flops == 0
+
+
+@pytest.mark.parametrize(
+  ("name", "field"),
+  [
+    ("train", "data.batch_size"),
+    ("train", "images.batch_size"),
+    ("extract", "compile.clips"),
+    ("sample", "sampler.num_steps"),
+  ],
+)
+def test_work_is_in_proportion_to_what_is_asked_for(name, field):
+  once, config = make(name)
+  section, _, leaf = field.partition(".")
+  more, _ = make(name, **{field.replace(".", "__"): 3 * config[section][leaf]})
+  ratio = more.tokens / once.tokens
+  # Of training, one of two groups grows.
+  assert (1 < ratio < 3) if name == "train" else ratio == 3
+  # A clip's frames look at one another, too, but have few tokens here.
+  assert more.flops / once.flops == pytest.approx(ratio, rel=0.1)
 
 
 def test_what_is_computed_again_is_told_apart():

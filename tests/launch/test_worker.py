@@ -1,5 +1,6 @@
 """launch/worker.sh on a made-up TPU host."""
 
+import pathlib
 import shutil
 import time
 
@@ -63,12 +64,20 @@ def test_setup_mounts_nfs(host):
   assert f"mount -t nfs 10.0.0.2:/share {host.folder}/mnt\n" in done.stdout
 
 
-def test_an_old_python_is_replaced(host):
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_old_python_is_replaced(host, is_there):
   host.write("python3", "#!/bin/sh\nexit 1\n")
-  done = worker(host, "setup", "10.0.0.2:/share")
-  assert "apt-get install -qq -y python3.11 python3.11-venv" in done.stdout or (
-    shutil.which("python3.11")
-  )
+  others = host.folder / "others"  # this machine's programs, but for Python
+  others.mkdir()
+  for program in [*pathlib.Path("/usr/bin").iterdir(), *host.bin.iterdir()]:
+    if not program.name.startswith("python3."):
+      (others / program.name).unlink(missing_ok=True)
+      (others / program.name).symlink_to(program)
+  if is_there:
+    (others / "python3.11").symlink_to("/bin/true")
+  done = worker(host, "setup", "10.0.0.2:/share", PATH=str(others))
+  installed = "apt-get install -qq -y python3.11 python3.11-venv" in done.stdout
+  assert installed != is_there
   assert done.stdout.endswith("set up tpu python3.11\n")
 
 
