@@ -103,6 +103,8 @@ LOCAL = {
   "study.batch_size": 8,  # what a core's caches hold
   "probe.step_mb": 1.0,  # one program serves one cell and many
   "evaluate.controls": CONTROLS,
+  # At six places of their own ten controls would take four times as long.
+  "evaluate.controls_place": "same",
   "evaluate.num_shown": 4,
   "runner.kind": "processes",
 }
@@ -132,6 +134,7 @@ VARIANTS = {
     "evaluate.layers": (1, 2),
     "evaluate.noise_levels": (0.1, 0.5),
     "evaluate.controls": ("random", "frame", "blind"),
+    "evaluate.controls_place": "same",
     "evaluate.num_shown": 2,
     "judge.width": 8,
     "judge.features": 8,

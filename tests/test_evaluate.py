@@ -9,7 +9,7 @@ import pytest
 from configs import evaluate as evaluate_config
 from tests.data import numbered
 from tests.features import models
-from vdr import evaluate, results
+from vdr import evaluate, probing, results
 from vdr.runtime import errors, progress
 
 
@@ -73,11 +73,11 @@ def test_each_task_has_its_result(evaluated):
 def test_scores_follow_from_the_clips(evaluated):
   for name in ("action", "pose"):
     result = results.read(evaluated / name)
-    clips = results.read_clips(evaluated / name)
+    clips, groups = results.read_clips(evaluated / name)
     primary = result["primary"]
     best = result["cells"][result["best"]]["test"][primary]["value"]
     (run,) = clips[f"backbone/{primary}"]
-    assert run.num_clips == 8
+    assert run.num_clips == 8 == len(set(groups))
     assert run.score() == pytest.approx(best)
     for control, found in result["controls"].items():
       (other,) = clips[f"{control}/{primary}"]
@@ -92,7 +92,45 @@ def test_finished_tasks_are_left_alone(evaluated, checkpoint, capsys):
   assert (evaluated / "pose" / results.NAME).stat().st_mtime_ns == before
   line = capsys.readouterr().out.splitlines()[-1]
   assert line.startswith("pose: r_squared")
-  assert line.endswith("; probes: 2 steps of 8 clips")
+  assert "; probes: 2 steps of 8 clips; the test clips" in line
+
+
+def test_views_are_one_answer_and_controls_choose_their_place(
+  checkpoint, tmp_path, capsys, monkeypatch
+):
+  """Four test videos of two clips each; one control at both places."""
+  places, choose = [], probing.choose_best
+
+  def recorded(*args):
+    found = choose(*args)
+    places.append([cell.layer for cell in found.cells])
+    return found
+
+  monkeypatch.setattr(probing, "choose_best", recorded)
+  cfg = config(
+    checkpoint,
+    evaluate__controls=("random", "latents"),
+    evaluate__controls_place="best",
+    evaluate__num_shown=0,
+    data__sources__main__sampling="uniform",
+    data__sources__main__clips_per_video=2,
+  )
+  evaluate.run(cfg, tmp_path / "run")
+  said = capsys.readouterr().out
+  for name, rows in (("action", 4), ("pose", 8)):
+    result = results.read(tmp_path / "run" / name)
+    assert (result["rows"], result["groups"]) == (rows, 4)
+    assert result["controls_place"] == "best"
+    assert result["n"]["test"] == 8
+    clips, groups = results.read_clips(tmp_path / "run" / name)
+    assert groups.tolist() == [
+      f"physics/test/{i // (rows // 4)}" for i in range(rows)
+    ]
+    assert {run.num_clips for runs in clips.values() for run in runs} == {rows}
+    (line,) = [x for x in said.splitlines() if x.startswith(name)]
+    assert "only 4 independent groups" in line and line.endswith("too narrow")
+  # Both tasks of the model, of the untrained one, and of latents.
+  assert places == [[1, 2]] * 4 + [[0]] * 2
 
 
 def test_bars_say_which_part_of_the_whole_they_are(evaluated, labels):

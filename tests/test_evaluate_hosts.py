@@ -83,7 +83,10 @@ def test_hosts_come_to_what_one_does(evaluated, count, options):
     assert len(found["cells"]) == 4
     for ours, theirs in zip(found["cells"], expected["cells"], strict=True):
       assert ours["select"] == pytest.approx(theirs["select"], rel=1e-4)
-    clips, others = (results.read_clips(path / name) for path in (one, many))
+    (clips, groups), (others, other_groups) = (
+      results.read_clips(path / name) for path in (one, many)
+    )
+    np.testing.assert_array_equal(groups, other_groups)
     assert clips.keys() == others.keys()
     for key, (run,) in clips.items():
       # Bit for bit but for how many probes are computed side by side.

@@ -33,7 +33,7 @@ ROWS = (
   ("controls", "results", "splits", "predictions", "mirrored", "follow"),
   ("judges", "judge_clips"),
   ("probing", "programs", "compiled"),
-  ("validation",),
+  ("validation", "findings"),
   ("train", "train_tokenizer", "train_judge", "latents", "extract"),
   ("compile", "sample", "quality", "look"),
   ("evaluate",),

@@ -38,6 +38,11 @@ class Control:
   gates: float = features.RANDOM_GATES
 
   @property
+  def has_layers(self) -> bool:
+    """Whether there are several places to read it at."""
+    return self.kind not in ("latents", "pixels")
+
+  @property
   def is_for_clips(self) -> bool:
     """Whether it says nothing of a single image."""
     return self.view != "clip" or self.kind == "isolated"
@@ -63,6 +68,9 @@ CONTROLS = {
     Control("frame", "the best of three single frames", view="frame"),
   )
 }
+# Where controls are read: where the backbone they stand beside is best, or each
+# at its own best, chosen on `select` among the same places.
+SAME, BEST = "same", "best"
 BLIND = "blind"  # no input at all; needs no features
 
 

@@ -10,21 +10,27 @@ import os
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from vdr import controls as controls_lib
-from vdr import features, predictions, probing, results, splits, trained
+from vdr import (
+  features,
+  findings,
+  predictions,
+  probing,
+  results,
+  splits,
+  trained,
+)
 from vdr import tasks as tasks_lib
 from vdr.data import held_out
 from vdr.data import source as source_lib
-from vdr.metrics import statistics
 from vdr.probes import make
-from vdr.probes.plan import Plan
 from vdr.runtime import errors, hosts, plain_configs, progress, versions
 from vdr.runtime import workdir as workdirs
-from vdr.tasks import Task, classes, scoring, task
+from vdr.tasks import Task, classes, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -32,15 +38,7 @@ Config = Any
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "evaluate", "probe", "checkpoint")  # they decide
 
-SELF = "backbone"  # in clips.npz
 PICTURES = "pictures"
-
-
-class _Found(NamedTuple):
-  """One backbone with one view in one task."""
-
-  about: dict[str, Any]
-  probed: probing.Probed
 
 
 def run(config: Config, workdir: str | os.PathLike) -> None:
@@ -62,12 +60,13 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   found = hosts.first_does(lambda: _prepare(config, path, tasks))
   missing = hosts.gather(found)[0] or set()
   groups = _groups([one for one in tasks if one.name in missing], controls)
-  parts = progress.Parts(sum(_units(spec, *group) for group in groups))
+  place = cfg.controls_place
+  parts = progress.Parts(sum(_units(spec, *group, place) for group in groups))
   for group, beside in groups:
     _Evaluation(config, path, model, group, parts).run(backbone, spec, beside)
   if hosts.is_first():
     for one in tasks:
-      print(_line(results.read(path / one.name)))
+      print(findings.line(results.read(path / one.name)))
 
 
 def _prepare(config: Config, path: pathlib.Path, tasks: list[Task]) -> set[str]:
@@ -141,9 +140,20 @@ def _units(
   spec: features.FeatureSpec,
   tasks: list[Task],
   controls: list[controls_lib.Control],
+  place: str,
 ) -> int:
   """Of work, for progress: reading a place is one, each task there another."""
-  return (_num_places(spec) + len(controls)) * (1 + len(tasks))
+  places = _num_places(spec)
+  places += sum(_control_places(spec, control, place) for control in controls)
+  return places * (1 + len(tasks))
+
+
+def _control_places(
+  spec: features.FeatureSpec, control: controls_lib.Control, place: str
+) -> int:
+  """Places that a control is read at, as far as progress is told."""
+  chooses = place == controls_lib.BEST and control.has_layers
+  return _num_places(spec) if chooses else 1
 
 
 def _num_places(spec: features.FeatureSpec) -> int:
@@ -176,8 +186,11 @@ class _Evaluation:
     controls: list[controls_lib.Control],
   ) -> None:
     kind, units = self._config.evaluate.backbone, _num_places(spec)
-    found = self._probe(backbone, spec, "clip", kind, units=units)
-    beside: dict[str, dict[str, _Found]] = {name: {} for name in self._tasks}
+    shown = self._num_shown()
+    found = self._probe(backbone, spec, "clip", kind, units=units, shown=shown)
+    beside: dict[str, dict[str, findings.Found]] = {
+      name: {} for name in self._tasks
+    }
     for control in controls:
       for name, one in self._control(control, spec, found).items():
         beside[name][control.name] = one
@@ -190,19 +203,24 @@ class _Evaluation:
     self,
     control: controls_lib.Control,
     spec: features.FeatureSpec,
-    found: dict[str, _Found],
-  ) -> dict[str, _Found]:
-    """A control, probed where each task's backbone is best.
+    found: dict[str, findings.Found],
+  ) -> dict[str, findings.Found]:
+    """A control, probed where each task's backbone is best, or everywhere.
 
-    It is read once, at all those places.
+    Where it is probed where backbones are best, it is read once, at all those
+    places; else it chooses one of all places, as they do.
     """
+    cfg = self._config.evaluate
     kind = control.kind
     if kind == "checkpoint":
-      kind = self._config.evaluate.backbone
+      kind = cfg.backbone
     other = features.build(kind, self._model, control.seed, control.gates)
     if not other.layers:  # pixels and latents have but one place
       at = features.FeatureSpec(frames=spec.frames)
       return self._probe(other, at, control.view, control.name)
+    if cfg.controls_place == controls_lib.BEST:
+      units = _num_places(spec)
+      return self._probe(other, spec, control.view, control.name, units=units)
     places = {}
     for name, one in found.items():
       best = one.probed.cells[one.probed.best]
@@ -224,10 +242,12 @@ class _Evaluation:
     label: str,
     places: Mapping[str, tuple] | None = None,
     units: int = 1,
-  ) -> dict[str, _Found]:
+    shown: int = 0,
+  ) -> dict[str, findings.Found]:
     """All tasks on one backbone; each at its place, or at all there are.
 
-    `units` of work are to be shown for reading features and for each task.
+    `units` of work are to be shown for reading features and for each task, and
+    what the best probe says of `shown` test clips is kept.
     """
     clips = self._clips
     extraction = probing.extract(
@@ -260,13 +280,13 @@ class _Evaluation:
         self._splits.known(one),
         probing.mine(extraction, only, turn),
         label=self._parts.label(f"{name}, {label}", units),
-        shown=0 if places else self._num_shown(),
+        shown=shown,
       )
       turn += len(only)
     parts = hosts.gather(fits)
     about = backbone.about | {"view": view}
     return {
-      name: _Found(
+      name: findings.Found(
         about,
         probing.choose_best(one, extraction, [part[name] for part in parts]),
       )
@@ -276,125 +296,35 @@ class _Evaluation:
   def _num_shown(self) -> int:
     return min(self._config.evaluate.num_shown, self._splits.count("test"))
 
-  def _write(self, one: Task, found: _Found, beside: dict[str, _Found]) -> None:
+  def _write(
+    self, one: Task, found: findings.Found, beside: dict[str, findings.Found]
+  ) -> None:
     """The result of one task, once everything about it is known."""
-    probed, primary = found.probed, one.primary
-    known = self._splits.known(one)
-    scorer = scoring.Scorer(one, *known["test"])
-    blind = scorer.whole(
-      one.blind(known["train"].targets, known["test"].targets)
+    cfg = self._config.evaluate
+    made = findings.collect(
+      one,
+      self._splits.known(one),
+      found,
+      beside,
+      controls_lib.BLIND in cfg.controls,
     )
-    runs = {k: v[probed.best] for k, v in probed.runs.items()}
-    seeds = len(runs[primary])
-    goal = one.goal
-    if goal.chance is None:  # who sees nothing knows as much
-      goal = dataclasses.replace(goal, chance=blind[primary].score())
-    clips = {f"{SELF}/{k}": v for k, v in runs.items()}
-    controls = {}
-    others = {
-      name: (other.about, other.probed, controls_lib.CONTROLS[name].title)
-      for name, other in beside.items()
-    }
-    for name, (about, other, title) in others.items():
-      own = {k: v[other.best] for k, v in other.runs.items()}
-      clips |= {f"{name}/{k}": v for k, v in own.items()}
-      controls[name] = _control(title, about, other, runs, own, one, goal)
-    if controls_lib.BLIND in self._config.evaluate.controls:
-      own = {k: [v] * seeds for k, v in blind.items()}
-      clips |= {f"{controls_lib.BLIND}/{k}": v for k, v in own.items()}
-      controls[controls_lib.BLIND] = _control(
-        "no input at all", {"kind": "blind"}, None, runs, own, one, goal
-      )
     result = {
-      "schema_version": 1,
-      "task": one.name,
-      "title": one.title,
-      "primary": primary,
-      "lower_is_better": goal.lower_is_better,
-      "chance": goal.chance,
-      "backbone": found.about,
+      "schema_version": results.VERSION,
+      **made.about,
+      "controls_place": cfg.controls_place,
       "checkpoint": str(self._config.checkpoint),
-      "split": self._config.evaluate.splits.test,
+      "split": cfg.splits.test,
       "n": self._splits.num_read,
       "skipped": self._splits.skipped,
       "seeds": list(self._plan.seeds),
-      "method": results.METHOD,
-      "budget": _budget(probed.plan),
-      "cells": [_cell(probed, i) for i in range(len(probed.cells))],
-      "best": probed.best,
-      "controls": controls,
       "config": plain_configs.to_json(self._config),
       "versions": versions.collect(
         jax.devices()[0].device_kind, jax.device_count(), jax.process_count()
       ),
       "seconds": round(time.perf_counter() - self._start, 1),
     }
-    folder = self._path / one.name
-    if probed.drawn is not None:
+    folder, drawn = self._path / one.name, found.probed.drawn
+    if drawn is not None:
       video = self._splits.first_clips(self._num_shown())
-      predictions.write(folder / PICTURES, one, video, *probed.drawn)
-    results.write(folder, result, clips)
-
-
-def _budget(plan: Plan) -> dict[str, Any]:
-  """What every probe of a task was given, as results have it."""
-  return {
-    "num_steps": plan.num_steps,
-    "batch_size": plan.batch_size,
-    "learning_rates": list(plan.learning_rates),
-    "weight_decays": list(plan.weight_decays),
-  }
-
-
-def _cell(probed: probing.Probed, index: int) -> dict[str, Any]:
-  """A cell as results have it: every metric with its interval."""
-  cell, hyper = probed.cells[index], probed.hypers[index]
-  found = {
-    "layer": cell.layer,
-    "noise_level": cell.noise_level,
-    "log_snr": cell.log_snr,
-    "learning_rate": hyper[0] if hyper else None,
-    "weight_decay": hyper[1] if hyper else None,
-    "select": probed.select[index],
-    "test": {
-      name: results.estimate(runs[index]) for name, runs in probed.runs.items()
-    },
-  }
-  return found | ({} if cell.frame is None else {"frame": cell.frame})
-
-
-def _control(
-  title: str,
-  about: dict[str, Any],
-  probed: probing.Probed | None,
-  runs: Mapping[str, results.Runs],
-  own: Mapping[str, results.Runs],
-  one: Task,
-  goal: statistics.Goal,
-) -> dict[str, Any]:
-  """A control as results have it, with what the backbone has over it."""
-  if probed is None:
-    nowhere = dict.fromkeys(
-      ("layer", "noise_level", "log_snr", "learning_rate", "weight_decay")
-    )
-    test = {name: results.estimate(r) for name, r in own.items()}
-    cell = nowhere | {"select": None, "test": test}
-  else:
-    cell = _cell(probed, probed.best)
-  compared = results.compare(runs[one.primary], own[one.primary], goal)
-  return {"title": title, "backbone": about, "cell": cell, **compared}
-
-
-def _line(result: dict[str, Any]) -> str:
-  """A result on the console."""
-  best = result["cells"][result["best"]]
-  score = best["test"][result["primary"]]
-  # Results of earlier versions don't say.
-  budget, steps = result.get("budget"), ""
-  if budget:
-    steps = "; probes: {num_steps} steps of {batch_size} clips".format(**budget)
-  return (
-    f"{result['task']}: {result['primary']} {score['value']:.3f}"
-    f" [{score['low']:.3f}, {score['high']:.3f}] at layer {best['layer']},"
-    f" noise {best['noise_level']}{steps}"
-  )
+      predictions.write(folder / PICTURES, one, video, *drawn)
+    results.write(folder, result, made.clips, made.groups)

@@ -15,6 +15,7 @@ from vdr.metrics import accumulators
 from vdr.runtime import checkpoints, plain_configs
 
 N = 160  # test clips
+GROUPS = np.array([f"clip {i}" for i in range(N)])
 LAYERS, LEVELS = (1, 2, 3, 4), (0.05, 0.2, 0.4)
 LOG_SNRS = {0.05: 4.1, 0.2: 1.9, 0.4: 0.3}
 STEPS = {2: 10, 10: 50, 50: 250, 100: 500}  # by percent
@@ -100,7 +101,7 @@ def write_result(
   }
   if chance is None and "blind" in runs:
     chance = runs["blind"][0].score()
-  own = results.estimate(runs["backbone"])
+  own = results.estimate(runs["backbone"], GROUPS)
   places = places or [(x, y) for x in LAYERS for y in LEVELS]
   best = len(places) * 2 // 3 if len(places) > 1 else 0
   cells = []
@@ -114,7 +115,9 @@ def write_result(
       score = own
     cells.append(cell(layer, level, metric, score))
   result = {
-    "schema_version": 1,
+    "schema_version": results.VERSION,
+    **results.scored(N, GROUPS),
+    "controls_place": "same",
     "task": task,
     "title": title,
     "primary": metric,
@@ -129,13 +132,11 @@ def write_result(
     "method": results.METHOD,
     "cells": cells,
     "best": best,
-    "controls": {},
-    "config": {},
-    "versions": {},
+    **{name: {} for name in ("controls", "config", "versions")},
     "seconds": 3.0,
   }
   clips = {f"{name}/{metric}": several for name, several in runs.items()}
-  results.write(folder / task, result, clips)
+  results.write(folder / task, result, clips, GROUPS)
 
 
 def cell(layer, level, metric, score):

@@ -6,7 +6,12 @@ from vdr.report import headline
 
 
 def row(title, verdict, seeds=1):
-  return {"title": title, "verdict": verdict, "by_seed": [{}] * seeds}
+  return {
+    "title": title,
+    "verdict": verdict,
+    "by_seed": [{}] * seeds,
+    "caution": None,
+  }
 
 
 @pytest.mark.parametrize(

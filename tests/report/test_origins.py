@@ -10,7 +10,7 @@ from vdr.report import origins
 
 def mean(whole, task, kind, *names):
   folder = whole.study / f"cells/main-{kind}-tiny-0-0123abcd" / task
-  metric, clips = fake_study.TASKS[task][1], results.read_clips(folder)
+  metric, clips = fake_study.TASKS[task][1], results.read_clips(folder).runs
   runs = [run for name in names for run in clips[f"{name}/{metric}"]]
   return np.mean([run.score() for run in runs])
 

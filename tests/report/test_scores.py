@@ -1,12 +1,14 @@
 """The comparison is that of `vdr.results`, whatever stands beside it."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from tests.report import fake_study
 from vdr import results
 from vdr.metrics import accumulators, statistics
-from vdr.report import scores
+from vdr.report import headline, scores
 from vdr.report import study as study_lib
 
 
@@ -24,9 +26,9 @@ def test_the_headline_is_the_comparison_of_results(whole):
     ]
     result = results.read(folders[1])
     metric = result["primary"]
-    runs = [results.read_clips(f)[f"backbone/{metric}"] for f in folders]
+    runs = [results.read_clips(f).runs[f"backbone/{metric}"] for f in folders]
     goal = statistics.Goal(result["lower_is_better"], result["chance"])
-    expected = results.compare(*runs, goal)
+    expected = results.compare(*runs, goal, None)
     assert row["difference"] == expected["difference"]
     assert row["gain"] == expected["gain"]
     assert row["by_seed"] == [{"seed": 0, **expected}]
@@ -110,7 +112,7 @@ def test_seeds_are_compared_one_by_one_and_together(tmp_path):
   video, image = (
     tasks["action"].runs(k, "backbone") for k in ("video", "image")
   )
-  expected = results.resample({"video": video, "image": image})
+  expected = results.resample({"video": video, "image": image}, None)
   found = results.contrast(expected, "video", "image", tasks["action"].goal)
   assert row["gain"] == found["gain"]
 
@@ -140,11 +142,62 @@ def test_models_with_other_clips_are_left_out_and_said(tmp_path):
   result, clips = results.read(folder), results.read_clips(folder)
   fewer = {
     k: [r.keep(np.arange(fake_study.N) < 9) for r in v]
-    for k, v in clips.items()
+    for k, v in clips.runs.items()
   }
-  results.write(folder, result, fewer)
+  results.write(folder, result, fewer, clips.groups[:9])
   study = study_lib.Study(tmp_path / "study")
   tasks = scores.gather(study, "tiny")
   rows = {row["task"]: row for row in scores.headline(tasks)}
   assert rows["action"]["verdict"] == "missing"
   assert any("on [9] clips" in problem for problem in study.problems)
+
+
+def regroup(whole, tmp_path, groups_of):
+  """A copy of the study whose `action` has other groups, by kind of model."""
+  folder = tmp_path / "study"
+  shutil.copytree(whole.study, folder)
+  for kind in ("video", "image"):
+    path = folder / f"cells/main-{kind}-tiny-0-0123abcd/action"
+    result, clips = results.read(path), results.read_clips(path)
+    groups = groups_of[kind]
+    result |= results.scored(fake_study.N, groups)
+    results.write(path, result, clips.runs, groups)
+  study = study_lib.Study(folder)
+  task = scores.gather(study, "tiny")["action"]
+  (row,) = scores.headline({"action": task})
+  return study, task, row
+
+
+FEW = np.arange(fake_study.N) % 16
+
+
+def test_groups_are_drawn_as_results_draw_them(whole, tmp_path):
+  groups = FEW.astype(str)
+  both = {"video": groups, "image": groups}
+  study, task, row = regroup(whole, tmp_path, both)
+  runs = [task.clips[k][0][f"backbone/{task.primary}"] for k in both]
+  expected = results.compare(*runs, task.goal, groups)
+  assert row["difference"] == expected["difference"]
+  assert row["by_seed"] == [{"seed": 0, **expected}]
+  (plain,) = [r for r in whole.numbers["headline"] if r["task"] == "action"]
+  assert row["difference"]["low"] != plain["difference"]["low"]
+  assert row["groups"] == 16 and not study.problems
+  said = headline.covers([row])
+  assert "On action recognition the test clips are of only 16" in said
+  assert "the interval is too narrow" in said
+  lead = headline._lead(study, [row])
+  assert "160 test clips of 16 videos or scenes" in lead
+  assert "too narrow" not in headline.covers([plain])
+
+
+def test_old_results_have_the_groups_of_those_beside_them(whole, tmp_path):
+  study, task, _ = regroup(whole, tmp_path, {"video": None, "image": FEW})
+  assert not study.problems
+  np.testing.assert_array_equal(task.groups, FEW)
+
+
+def test_models_with_other_groups_are_left_out_and_said(whole, tmp_path):
+  other = {"video": FEW, "image": FEW + 1}
+  study, _, row = regroup(whole, tmp_path, other)
+  assert row["verdict"] == "missing"
+  assert any("of other videos or scenes" in p for p in study.problems)

@@ -134,7 +134,7 @@ def found(path):
   """All scores of a study: clips' parts, by folder and name."""
   scores = {}
   for file in sorted(path.glob("cells/*/*/clips.npz")):
-    for name, runs in results.read_clips(file.parent).items():
+    for name, runs in results.read_clips(file.parent).runs.items():
       key = (file.parent.parent.name, file.parent.name, name)
       scores[key] = [(r.numerator, r.denominator) for r in runs]
   assert scores

@@ -7,6 +7,10 @@ same axes and says which to score.
 
 Regressed matrices are no rotations: `project_rotation` first, for every score
 but the end-point error and R², which take the 12 numbers as they are.
+
+Rotations are scored as they are predicted. `trajectory_error` alone aligns, and
+it scores positions only: a straight path fixes no turn about its line, so that
+rotations scored after such an alignment could be off by any angle.
 """
 
 import numpy as np

@@ -60,6 +60,21 @@ def verdict(rows: Sequence[Json]) -> str:
 
 def covers(rows: Sequence[Json]) -> str:
   """What the intervals cover, and what they do not."""
+  return _covered(rows) + _cautions(rows)
+
+
+def _cautions(rows: Sequence[Json]) -> str:
+  """What is wrong with intervals, by task."""
+  titles: dict[str, list[str]] = {}
+  for row in rows:
+    if row["caution"]:
+      titles.setdefault(row["caution"], []).append(row["title"])
+  return "".join(
+    f" On {words.listed(names)} {caution}." for caution, names in titles.items()
+  )
+
+
+def _covered(rows: Sequence[Json]) -> str:
   seeds = max((len(row["by_seed"]) for row in rows), default=0)
   if seeds > 1:
     return (
@@ -138,14 +153,20 @@ def section(
 
 def _lead(study: study_lib.Study, rows: Sequence[Json]) -> str:
   """How the comparison was made."""
-  counts = sorted({row["n"] for row in rows if row["n"] is not None})
-  if not counts:
+  measured = [row for row in rows if row["n"] is not None]
+  if not measured:
     return f"The study has {words.plural(len(study.models), 'model')}."
-  clips = " or ".join(f"{n:,}" for n in counts)
+
+  def listed(field: str) -> str:
+    return " or ".join(f"{n:,}" for n in sorted({r[field] for r in measured}))
+
+  clips = f"{listed('n')} test clips"
+  if any(row["groups"] < row["n"] for row in measured):
+    clips += f" of {listed('groups')} videos or scenes, which intervals draw"
   return (
-    f"Light probes on frozen features, scored on {clips} test clips, the same"
-    " ones for both models. Each model is read at the layer and noise level"
-    " that served it best on other clips."
+    f"Light probes on frozen features, scored on {clips}, the same ones for"
+    " both models. Each model is read at the layer and noise level that served"
+    " it best on other clips."
   )
 
 
@@ -323,7 +344,8 @@ def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
     "scores",
     "Every score, and what every control scored",
     "Scores of test clips with 95 % intervals; every control has probes of its"
-    " own. Untrained is the mean over several draws of random weights.",
+    f" own{_control_places(tasks)}. Untrained is the mean over several draws of"
+    " random weights.",
     [
       parts.Column("task", lambda r: r["title"], _metric_note, False),
       parts.Column("model", lambda r: r["model"], _place_note, False),
@@ -332,6 +354,19 @@ def _absolute(tasks: dict[str, scores.Task]) -> parts.Table:
     ],
     rows,
   )
+
+
+PLACES = {
+  "same": "at the layer and noise level where the trained model is best",
+  "best": "at the layer and noise level that served it best on other clips",
+}
+
+
+def _control_places(tasks: dict[str, scores.Task]) -> str:
+  """Where controls were read."""
+  found = {task.any["controls_place"] for task in tasks.values() if task.any}
+  said = " or ".join(PLACES[place] for place in PLACES if place in found)
+  return f" and is read {said}" if said else ""
 
 
 def _place(task: scores.Task, kind: str) -> Json:

@@ -18,6 +18,7 @@ from vdr.report import words
 
 Json = dict[str, Any]
 Runs = list[accumulators.Ratio]
+Groups = results.Groups
 
 SELF = "backbone"  # in clips.npz
 RANDOM = ("random", "random_1", "random_2")  # draws of one control
@@ -33,12 +34,14 @@ class Task:
     results: "video" and "image": (seed of the model, its result); some or all
       may be missing.
     clips: the same: each clip's part in every score.
+    groups: of the clips, the same ones for all; see `results.Groups`.
   """
 
   name: str
   title: str
   results: dict[str, dict[int, Json]]
   clips: dict[str, dict[int, dict[str, Runs]]]
+  groups: Groups
 
   @property
   def any(self) -> Json | None:
@@ -101,7 +104,7 @@ class Task:
       for name in sorted(names - set(RANDOM[1:])):
         if per_network := self.runs(kind, name):
           runs[f"{kind}/{name}"] = units(per_network)
-    return results.resample(runs) if runs else None
+    return results.resample(runs, self.groups) if runs else None
 
   def has(self, *names: str) -> bool:
     """Whether these "KIND/NAME" have all been scored."""
@@ -159,39 +162,61 @@ def _gather(study: study_lib.Study, size: str, role: str, name: str) -> Task:
         continue
       found[model.kind][model.seed] = result
       rows = study.clips(cell, name)
-      if f"{SELF}/{result['primary']}" in rows:
+      if f"{SELF}/{result['primary']}" in rows.runs:
         clips[model.kind][model.seed] = rows
-  _keep_comparable(study, name, clips)
+  groups = _keep_comparable(study, name, clips)
   title = next(
     (r["title"] for f in found.values() for r in f.values()),
     words.task_title(name),
   )
-  return Task(name, title, found, clips)
+  runs = {
+    kind: {seed: rows.runs for seed, rows in own.items()}
+    for kind, own in clips.items()
+  }
+  return Task(name, title, found, runs, groups)
 
 
 def _keep_comparable(
-  study: study_lib.Study, name: str, clips: dict[str, dict[int, Any]]
-) -> None:
-  """Leaves out models that were scored on other clips than the first one."""
+  study: study_lib.Study,
+  name: str,
+  clips: dict[str, dict[int, results.Clips]],
+) -> Groups:
+  """Leaves out models that were scored on other clips than the first one.
+
+  Returns:
+    The clips' groups; results from before these were kept have those of others.
+  """
   first: set[int] | None = None
+  groups: Groups = None
   for kind in study_lib.KINDS:
     for seed, rows in sorted(clips[kind].items()):
-      n = {run.num_clips for runs in rows.values() for run in runs}
-      if first is None:
-        first = n
+      n = {run.num_clips for runs in rows.runs.values() for run in runs}
+      first = n if first is None else first
+      groups = rows.groups if groups is None else groups
+      problem = ""
       if n != first:
+        problem = f"{sorted(n)} clips, others on {sorted(first)}"
+      elif (
+        rows.groups is not None
+        and groups is not None
+        and not np.array_equal(rows.groups, groups)
+      ):
+        problem = "clips of other videos or scenes than others"
+      if problem:
         study.problems.append(
-          f"{name}: the {kind} model of seed {seed} was scored on"
-          f" {sorted(n)} clips, others on {sorted(first)}; it is left out"
+          f"{name}: the {kind} model of seed {seed} was scored on {problem}; it"
+          " is left out"
         )
         del clips[kind][seed]
+  return groups
 
 
 def headline(tasks: dict[str, Task]) -> list[Json]:
   """Video over image, by task; `p_holm` is corrected over all of them.
 
   Returns:
-    Of each task: name, title, metric, goal, n, `video` and `image` (scores),
+    Of each task: name, title, metric, goal, n, `groups` of these clips and
+    `caution` about intervals (see `results`), `video` and `image` (scores),
     `difference`, `better` (the same, positive is better), `gain`,
     `gain_plain` (over the score itself, whatever chance scores), `by_seed`,
     `p_value`, `p_holm` and `verdict`: above | below | unclear | missing.
@@ -215,6 +240,8 @@ def _compare(task: Task) -> Json:
     "lower_is_better": task.goal.lower_is_better,
     "chance": task.goal.chance,
     "n": task.any["n"]["test"] if task.any else None,
+    "groups": task.any["groups"] if task.any else None,
+    "caution": task.any["caution"] if task.any else None,
     "video": task.score(new),
     "image": task.score(base),
     "difference": None,
@@ -255,7 +282,7 @@ def _of_seed(task: Task, seed: int) -> Json:
   new, base = (
     task.clips[kind][seed][f"{SELF}/{task.primary}"] for kind in study_lib.KINDS
   )
-  return {"seed": seed, **results.compare(new, base, task.goal)}
+  return {"seed": seed, **results.compare(new, base, task.goal, task.groups)}
 
 
 def _plain(found: statistics.Estimate) -> Json:

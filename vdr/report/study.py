@@ -9,7 +9,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 from vdr import results
-from vdr.metrics import accumulators
 from vdr.runtime import errors, logs, plain_configs
 from vdr.runtime import workdir as workdirs
 
@@ -101,7 +100,7 @@ class Study:
       for c in self.json["cells"]
     ]
     self._results: dict[tuple[str, str], Json | None] = {}
-    self._clips: dict[tuple[str, str], dict[str, Any]] = {}
+    self._clips: dict[tuple[str, str], results.Clips] = {}
 
   def named(self, name: str) -> Cell | None:
     """The cell of a name."""
@@ -147,11 +146,11 @@ class Study:
           self.problems.append(f"{cell.name}: {error}")
     return self._results[key]
 
-  def clips(self, cell: Cell, task: str) -> dict[str, list[accumulators.Ratio]]:
+  def clips(self, cell: Cell, task: str) -> results.Clips:
     """Each clip's part in every score; empty if it can't be read."""
     key = (cell.name, task)
     if key not in self._clips:
-      self._clips[key] = {}
+      self._clips[key] = results.Clips({}, None)
       if self.result(cell, task) is not None:
         try:
           self._clips[key] = results.read_clips(cell.folder / task)

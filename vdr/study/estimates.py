@@ -125,8 +125,11 @@ def _evaluation(config: Config) -> float:
     for ours, split in cfg.splits.items()
   )
   frames = 17 / 5 if cfg.frames == "every" else 1.0
-  passes = len(cfg.noise_levels) + len(cfg.controls)
-  places = len(cfg.noise_levels) * max(len(cfg.layers), 1) + len(cfg.controls)
+  levels = len(cfg.noise_levels)
+  everywhere = cfg.controls_place == "best"
+  passes = levels + len(cfg.controls) * (levels if everywhere else 1)
+  places = levels * max(len(cfg.layers), 1)
+  places += len(cfg.controls) * (places if everywhere else 1)
   reading = clips * frames * passes * _clip_flops(config) / GFLOPS
   members = len(config.probe.learning_rates) * config.probe.num_seeds
   steps = places * len(cfg.tasks) * config.probe.num_steps * members
