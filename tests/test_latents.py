@@ -15,7 +15,7 @@ from configs import latents as latents_config
 from configs import physics as physics_config
 from tests import training
 from vdr import latents, train_step, validation
-from vdr.data import source
+from vdr.data import held_out, source
 from vdr.data.physics import generate
 from vdr.models import tokenizer
 from vdr.runtime import errors, workdir
@@ -72,7 +72,8 @@ def first_batches(cfg):
   """The first batch of each group, as a step sees it."""
   found = {}
   for name, loader_cfg in train_step.groups(cfg).items():
-    with validation.open_loader(cfg, loader_cfg) as batches:
+    sources = validation.open_sources(cfg, {"clips": loader_cfg})["clips"]
+    with validation.open_loader(cfg, loader_cfg, sources) as batches:
       batch = next(batches)
     known = ("video", "latents", "clip_valid")
     found[name] = {k: batch[k] for k in known if k in batch}
@@ -143,4 +144,34 @@ def test_a_killed_run_gives_the_same_files(pixels, made, tmp_path):
 def test_what_can_not_be_encoded_is_refused(fields, message, tmp_path):
   with pytest.raises(errors.UserError, match=message):
     latents.run(config(**fields), tmp_path / "no")
+  assert not (tmp_path / "no").exists()
+
+
+def test_latents_hold_the_clips_that_were_encoded(pixels, made):
+  def data(kind, path, split):
+    cfg = training_on(kind, path).data
+    return held_out.of_split(cfg, split)
+
+  held_out.check(
+    {
+      "latents": [data("latents", made, "pretrain")],
+      "pixels": [data("physics", pixels, "select")],
+    }
+  )
+  with pytest.raises(errors.UserError, match="latents and pixels have 12 clip"):
+    held_out.check(
+      {
+        "latents": [data("latents", made, "select")],
+        "pixels": [data("physics", pixels, "select")],
+      }
+    )
+
+
+def test_no_clip_is_encoded_for_two_splits(pixels, tmp_path):
+  cfg = config(
+    data__sources__main__path=str(pixels),
+    latents__splits=("select", "all"),
+  )
+  with pytest.raises(errors.UserError, match="latents.splits=select and"):
+    latents.run(cfg, tmp_path / "no")
   assert not (tmp_path / "no").exists()

@@ -5,12 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import base
 from configs import physics as physics_config
 from tests import training
-from vdr import validation
+from vdr import train, train_step, validation
 from vdr.data.physics import generate
+from vdr.runtime import errors
 from vdr.runtime import mesh as mesh_lib
 
 
@@ -85,3 +87,54 @@ def test_no_more_batches_are_read_than_the_split_has(tmp_path, caplog):
   validation.Validation(cfg, mesh, counting)(params, tokenizer_params)
   assert counts == [2, 2, 2]  # five clips in batches of two
   assert "3 batches, all that split 'select' has" in caplog.text
+
+
+def test_validation_on_clips_of_training_is_refused_before_it_starts(tmp_path):
+  cfg = training.config(train__validation_split="pretrain")
+  with pytest.raises(errors.UserError, match="^the clips of training and trai"):
+    train.run(cfg, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+  validation.check(
+    training.config(
+      train__validation_split="pretrain", train__validate_every_steps=0
+    )
+  )
+
+
+def of_folders(tmp_path, num_classes):
+  """Images of cats and dogs as clips, and of birds and cats beside them."""
+  for folder, names in (("one", ("cat", "dog")), ("two", ("bird", "cat"))):
+    for name in names:
+      path = tmp_path / folder / name
+      path.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path / "a.png")
+  fields = {"model__num_classes": num_classes}
+  for section, folder in (("data", "one"), ("images", "two")):
+    source = {
+      "kind": "image_folder",
+      "path": str(tmp_path / folder),
+      "split": "all",
+      "fields": ("video", "label"),
+    }
+    fields |= {f"{section}__sources__main__{k}": v for k, v in source.items()}
+  return training.config(**fields, train__validate_every_steps=0)
+
+
+def test_clips_and_images_number_their_classes_alike(tmp_path):
+  cfg = of_folders(tmp_path, 3)
+  opened = validation.open_sources(cfg, train_step.groups(cfg))
+  names = ("bird", "cat", "dog")
+  assert validation.class_names(cfg, opened) == list(names)
+  rng = np.random.default_rng(0)
+  for group, shown in (("clips", "cat"), ("images", "bird")):
+    (source,) = opened[group].values()
+    assert source.class_names["label"] == names
+    assert names[source.read(0, rng)["label"]] == shown
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_another_number_of_classes_is_refused(tmp_path, num_classes):
+  cfg = of_folders(tmp_path, num_classes)
+  with pytest.raises(errors.UserError, match="3 classes .* set it to 3$"):
+    train.run(cfg, tmp_path / "run")
+  assert not (tmp_path / "run").exists()

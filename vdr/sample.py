@@ -74,6 +74,12 @@ def _labels(cfg: Config, num_classes: int) -> np.ndarray | None:
   return np.arange(cfg.num, dtype=np.int32) % num_classes
 
 
+def _names(model: trained.Trained, labels: np.ndarray | None) -> list[str]:
+  """The class of each sample by name, as far as the checkpoint knows names."""
+  names = model.meta.get("class_names", [])
+  return [names[i] for i in labels] if names and labels is not None else []
+
+
 def _text(cfg: Config, text_dim: int) -> tuple[np.ndarray, np.ndarray] | None:
   """Embedded texts and their mask; None for none."""
   if not cfg.text:
@@ -139,6 +145,7 @@ def _write(
       key: model.meta[key] for key in ("step", "which", "hash", "versions")
     },
     "labels": None if labels is None else labels.tolist(),
+    "classes": _names(model, labels),
     "shape": samples.shape,
     "config": plain_configs.to_json(config),
     "versions": versions.collect(

@@ -63,13 +63,16 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   step_fns = train_step.make_step(config, mesh, tokenizer_cfg)
   path = pathlib.Path(workdir).expanduser()
   validation.check(config)
+  sources = validation.open_sources(config, train_step.groups(config))
   hosts.first_does(lambda: _prepare(config, path))
   _announce(config, tokenizer_cfg, step_fns)
   tokenizer_params = jax.device_put(
     tokenizers.read(config, path), mesh_lib.replicated(mesh)
   )
   meta = _meta(config, tokenizer_cfg, step_fns) | {
-    "tokenizer_hash": fingerprint.of(tokenizer_params)
+    "tokenizer_hash": fingerprint.of(tokenizer_params),
+    # What sample.label means; [] for a model without classes.
+    "class_names": validation.class_names(config, sources),
   }
   with (
     checkpoints.Checkpoints(
@@ -81,7 +84,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     preemption.Preemption() as preempted,
     contextlib.ExitStack() as stack,
   ):
-    loaders = _open_loaders(config, path, stack)
+    loaders = _open_loaders(config, sources, path, stack)
     state, first = _start(config, step_fns, saved, loaders)
     if first == step_fns.num_steps:
       print(f"{path}: all {first} steps are done")
@@ -309,11 +312,16 @@ def _prepare(config: Config, path: pathlib.Path) -> None:
 
 
 def _open_loaders(
-  config: Config, path: pathlib.Path, stack: contextlib.ExitStack
+  config: Config,
+  sources: validation.Sources,
+  path: pathlib.Path,
+  stack: contextlib.ExitStack,
 ) -> dict[str, loader.Loader]:
   return {
     name: stack.enter_context(
-      validation.open_loader(config, cfg, path / f"skipped-{name}.jsonl")
+      validation.open_loader(
+        config, cfg, sources[name], path / f"skipped-{name}.jsonl"
+      )
     )
     for name, cfg in train_step.groups(config).items()
   }

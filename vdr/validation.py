@@ -4,20 +4,22 @@ import contextlib
 import logging
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from vdr import train_step
-from vdr.data import held_out, loader, prefetch
-from vdr.runtime import hosts, progress
+from vdr.data import held_out, loader, numbering, prefetch
+from vdr.data import source as source_lib
+from vdr.runtime import errors, hosts, progress
 from vdr.runtime import mesh as mesh_lib
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 PyTree = Any
+Sources = dict[str, dict[str, source_lib.Source]]  # by group and name
 
 # Named random streams of config.seed.
 STREAMS = ("init", "steps", "validation", "samples")
@@ -48,10 +50,15 @@ class Validation:
   def _read(self) -> Iterator[dict]:
     """The held-out batches; few, and kept on the device."""
     config = self._config
-    streams = {}
-    for name, cfg in train_step.groups(config).items():
-      cfg = held_out.of_split(cfg, config.train.validation_split)
-      streams[name] = open_loader(config, cfg)
+    cfgs = {
+      name: held_out.of_split(cfg, config.train.validation_split)
+      for name, cfg in train_step.groups(config).items()
+    }
+    sources = open_sources(config, cfgs)
+    streams = {
+      name: open_loader(config, cfg, sources[name])
+      for name, cfg in cfgs.items()
+    }
     sharding = mesh_lib.batch_sharding(self._mesh)
     with contextlib.ExitStack() as stack:
       fetched = {
@@ -110,6 +117,50 @@ def check(config: Config) -> None:
     )
 
 
+def open_sources(config: Config, groups: Mapping[str, Config]) -> Sources:
+  """The sources of all groups, which number their classes alike.
+
+  Raises:
+    UserError: they can't be opened, or model.num_classes is another number.
+  """
+  places = {
+    (group, name): f"{train_step.GROUPS[group]}.sources.{name}"
+    for group, cfg in groups.items()
+    for name, source in cfg.sources.items()
+    if source.weight > 0
+  }
+  united = numbering.unite(
+    {
+      place: source_lib.open_source(groups[group].sources[name])
+      for (group, name), place in places.items()
+    }
+  )
+  opened: Sources = {group: {} for group in groups}
+  for (group, name), place in places.items():
+    opened[group][name] = united[place]
+  names, count = class_names(config, opened), config.model.num_classes
+  if count != len(names):
+    shown = f" ({', '.join(names[:3])}, …)" if names else ""
+    raise errors.UserError(
+      f"model.num_classes={count}, but the clips have {len(names)} classes of"
+      f" train.label={config.train.label!r}{shown}; set it to {len(names)}"
+    )
+  return opened
+
+
+def class_names(config: Config, sources: Sources) -> list[str]:
+  """Names of the classes that the model is told; none if it has no classes."""
+  label = config.train.label
+  if not config.model.num_classes:
+    return []
+  known = (
+    source.class_names.get(label, ())
+    for group in sources.values()
+    for source in group.values()
+  )
+  return list(max(known, key=len, default=()))
+
+
 def bucket_means(sums: dict[str, np.ndarray], prefix: str) -> dict[str, float]:
   """Mean errors of each group, over all noise levels and in each bucket.
 
@@ -137,7 +188,10 @@ def bucket_means(sums: dict[str, np.ndarray], prefix: str) -> dict[str, float]:
 
 
 def open_loader(
-  config: Config, cfg: Config, failures_path: pathlib.Path | None = None
+  config: Config,
+  cfg: Config,
+  sources: Mapping[str, source_lib.Source],
+  failures_path: pathlib.Path | None = None,
 ) -> loader.Loader:
   """This host's rows of a loader's batches."""
   return loader.Loader(
@@ -146,6 +200,7 @@ def open_loader(
     num_workers=config.runtime.num_workers,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    sources=sources,
     failures_path=failures_path,
   )
 

@@ -87,7 +87,10 @@ def config(weights=None, **overrides):
   weights = weights or {"main": 1.0}
   return ml_collections.ConfigDict(
     dict(
-      sources={name: dict(weight=w) for name, w in weights.items()},
+      sources={
+        name: dict(weight=w, num_frames=2, height=4, width=4)
+        for name, w in weights.items()
+      },
       batch_size=4,
       shuffle=True,
       num_epochs=-1,

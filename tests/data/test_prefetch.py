@@ -31,7 +31,7 @@ class Fake(fakes.Alone):
 def make_loader(num_epochs=1):
   cfg = ml_collections.ConfigDict(
     dict(
-      sources=dict(main=dict(weight=1.0)),
+      sources=dict(main=dict(weight=1.0, num_frames=2, height=4, width=4)),
       batch_size=2,
       shuffle=True,
       num_epochs=num_epochs,

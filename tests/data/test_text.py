@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data import fakes
 from vdr.data import loader, text
@@ -69,3 +70,35 @@ def test_what_does_not_fit_is_refused(file, tmp_path):
   np.savez(tmp_path / "flat.npz", text=np.zeros((2, 3)))
   with pytest.raises(errors.UserError, match="they must be"):
     text.load(tmp_path / "flat.npz")
+
+
+def test_a_split_of_a_folder_has_its_rows_of_the_file(tmp_path):
+  from configs import base
+  from vdr.data import source as source_lib
+
+  (tmp_path / "c").mkdir()
+  for i in range(30):
+    Image.fromarray(np.full((4, 4, 3), i, np.uint8)).save(
+      tmp_path / f"c/{i:02}.png"
+    )
+  np.savez(tmp_path / "text.npz", text=np.arange(30.0)[:, None, None])
+  cfg = base.source()
+  cfg.update(
+    kind="image_folder",
+    path=str(tmp_path),
+    text=str(tmp_path / "text.npz"),
+    height=4,
+    width=4,
+  )
+  seen = []
+  for split in ("train", "select", "test"):
+    cfg.split = split
+    opened = source_lib.open_source(cfg)
+    for index in range(len(opened)):
+      example = opened.read(index, np.random.default_rng(0))
+      assert example["text"].item() == example["video"][0, 0, 0, 0]
+      seen.append(int(example["text"].item()))
+  assert sorted(seen) == list(range(30))
+  np.savez(tmp_path / "text.npz", text=np.zeros((29, 1, 1)))
+  with pytest.raises(errors.UserError, match="30 items in all splits"):
+    source_lib.open_source(cfg)

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from configs import base
-from vdr.data import schema, source
+from vdr.data import held_out, schema, source
 from vdr.runtime import errors
 
 NUM_IMAGES = 6
@@ -31,10 +31,13 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
   pkg_dir_path = None
 
+  KEYS = None
+
   def _info(self):
     return tfds.core.DatasetInfo(
       builder=self,
       features=tfds.features.FeaturesDict(self.FEATURES),
+      supervised_keys=self.KEYS,
     )
 
   def _split_generators(self, dl_manager):
@@ -42,7 +45,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self):
     for k in range(NUM_IMAGES):
-      values = {"name": str(k), "photo": png(k), "kind": k % 2}
+      values = {"name": str(k), "photo": png(k), "kind": k % 2, "count": k}
+      values |= {"other": png(0), "a_class": 0}
       yield k, {name: values[name] for name in self.FEATURES}
 
 
@@ -62,10 +66,35 @@ class MadeTexts(_Builder):
   FEATURES = {"name": tfds.features.Text()}
 
 
+class MadeSupervised(_Builder):
+  """Features that come first are neither the image nor the label."""
+
+  KEYS = ("photo", "kind")
+  FEATURES = {
+    "a_class": tfds.features.ClassLabel(names=["a"]),
+    "other": MadeImages.FEATURES["photo"],
+    **MadeImages.FEATURES,
+  }
+
+
+class MadeNumbers(_Builder):
+  KEYS = ("photo", "count")
+  FEATURES = {
+    **MadeImages.FEATURES,
+    "count": tfds.features.Scalar(np.int64),
+  }
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
   folder = tmp_path_factory.mktemp("tfds")
-  for cls in (MadeImages, MadeUnlabelled, MadeTexts):
+  for cls in (
+    MadeImages,
+    MadeUnlabelled,
+    MadeTexts,
+    MadeSupervised,
+    MadeNumbers,
+  ):
     cls(data_dir=folder, file_format="array_record").download_and_prepare()
   return folder
 
@@ -151,3 +180,48 @@ def test_mistakes_are_told_at_the_start(root, fields, word):
   with pytest.raises(errors.UserError, match=word) as caught:
     open_source(root, **fields)
   assert "\n" not in str(caught.value)
+
+
+def test_supervised_keys_say_which_image_and_which_label(root):
+  opened = open_source(root, tfds_name="made_supervised")
+  assert opened.class_names == {"label": ("even", "odd")}
+  assert read_all(opened) == {30 * k: k % 2 for k in (0, 1, 2, 4, 5)}
+
+
+def test_whole_numbers_are_labels(root):
+  # Those of all splits: this one has few of them.
+  opened = open_source(root, tfds_name="made_numbers", split="train[:1]")
+  assert opened.class_names == {"label": tuple("012345")}
+  opened = open_source(root, tfds_name="made_numbers")
+  assert read_all(opened) == {30 * k: k for k in (0, 1, 2, 4, 5)}
+  assert pickle.loads(pickle.dumps(opened)).class_names == opened.class_names
+
+
+@pytest.mark.parametrize(
+  ("one", "two", "count"),
+  [
+    ("train[:50%]", "train[50%:]", 0),
+    ("train[:4]", "train[2:]", 2),
+    ("train[:2]+train[4:]", "train[3:5]", 1),
+    ("all", "train[5:]", 1),
+  ],
+)
+def test_slices_of_one_split_that_overlap_are_found_out(root, one, two, count):
+  def loader(split):
+    cfg = base.data()
+    cfg.sources.main.update(
+      kind="tfds", path=str(root), tfds_name="made_images", split=split
+    )
+    return cfg
+
+  parts = {"a": [loader(one)], "b": [loader(two)]}
+  if not count:
+    return held_out.check(parts)
+  with pytest.raises(errors.UserError, match=f"a and b have {count} clips"):
+    held_out.check(parts)
+
+
+def test_contents_may_be_those_of_the_first_items(root):
+  opened = open_source(root, split="train[:1]+train[4:]", crop="three")
+  (ranges,) = opened.contents(most=4).names.values()
+  assert ranges == (range(0, 1), range(4, 5))

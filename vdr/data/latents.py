@@ -21,7 +21,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from vdr.data import clips, schema
 from vdr.data import source as source_lib
-from vdr.runtime import errors
+from vdr.runtime import errors, plain_configs, workdir
 
 METADATA_NAME = "latents.json"
 # Arrays of a record, float32: of the clip, and of each frame by itself.
@@ -146,15 +146,22 @@ class Latents:
     return self._item("groups", index)
 
   def contents(self, most: int | None = None) -> source_lib.Contents:
-    """The groups that were encoded, or the numbers of items without any."""
+    """The numbers of items, and what the source that was encoded holds.
+
+    That source is left out where it can't be opened any more.
+    """
     count = len(self) if most is None else min(most, len(self))
-    place, known = str(self._path.resolve()), self._items.get("groups")
-    names: dict[str, frozenset[str] | tuple[range, ...]] = {
-      f"{place}/{self._cfg.split}": (range(count),)
-    }
-    if known is not None:
-      names[place] = frozenset(map(str, known[:count]))
-    return source_lib.Contents(names, {})
+    place = f"{self._path.resolve()}/{self._cfg.split}"
+    own = source_lib.Contents({place: (range(count),)}, {})
+    try:
+      tree = json.loads((self._path / workdir.CONFIG_NAME).read_text())
+      (encoded,) = plain_configs.from_json(tree).data.sources.values()
+      encoded = encoded.copy_and_resolve_references().unlock()
+      encoded.split = self._cfg.split
+      found = source_lib.open_source(encoded).contents(count)
+    except (OSError, ValueError, errors.UserError):
+      return own
+    return own._replace(names={**found.names, **own.names})
 
   def _item(self, what: str, index: int) -> str:
     known = self._items.get(what)

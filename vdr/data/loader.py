@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vdr.data import failures as failures_lib
-from vdr.data import host_clips, schema, workers
+from vdr.data import host_clips, numbering, schema, workers
 from vdr.data import order as order_lib
 from vdr.data import source as source_lib
 from vdr.runtime import errors, processes
@@ -92,9 +92,11 @@ class Loader(Iterator[Batch]):
     """
     _check_config(cfg, seed, num_workers, process_count)
     names = sorted(n for n in cfg.sources if cfg.sources[n].weight > 0)
+    _check_memory(cfg, process_count)
     if sources is None:
-      _check_memory(cfg, process_count)
-      sources = {n: source_lib.open_source(cfg.sources[n]) for n in names}
+      sources = numbering.unite(
+        {n: source_lib.open_source(cfg.sources[n]) for n in names}
+      )
     self.sources = {n: sources[n] for n in names}
     self.num_clips = _count_clips(self.sources)
     self.num_workers = processes.resolve(num_workers)

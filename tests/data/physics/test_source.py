@@ -298,3 +298,19 @@ def test_live_clips_are_simulated():
       )
   assert opened.clip_id(12345) == "physics/test/12345"
   json.loads(schema.untext(example["factors"]))
+
+
+def test_all_is_every_split_one_after_another(dataset):
+  *parts, whole = (
+    physics_source.PhysicsSource(_cfg(dataset, split=split))
+    for split in ("train", "test", "all")
+  )
+  assert len(whole) == sum(map(len, parts))
+  ids = [part.clip_id(i) for part in parts for i in range(len(part))]
+  assert [whole.clip_id(i) for i in range(len(whole))] == ids
+  last = whole.read(len(whole) - 1, _rng())["video"]
+  own = parts[-1].read(len(parts[-1]) - 1, _rng())["video"]
+  np.testing.assert_array_equal(last, own)
+  held = [set(part.contents().names) for part in parts]
+  assert set(whole.contents().names) == set().union(*held)
+  assert sum(map(len, held)) == len(whole.contents().names)
