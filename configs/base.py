@@ -112,8 +112,8 @@ def physics() -> dict[str, Any]:
       "default", "cluttered", "brick_wall", "still", "factors"
     ),  # of vdr/data/physics/scenes.py
     num_frames=count(17, most=4097),  # frames of a clip, 4k + 1
-    height=whole(64, least=16, most=256),  # pixels, 16 to 256
-    width=whole(64, least=16, most=256),  # pixels, 16 to 256
+    height=whole(64, least=16, most=256),  # pixels
+    width=whole(64, least=16, most=256),  # pixels
     fps=real(12.0, least=1, most=120),  # frames per second of simulated time
     num_points=count(64, most=4096),  # tracked points of a clip
     max_distractors=whole(3, most=16),  # most objects beside the main one
@@ -180,7 +180,7 @@ def model() -> dict[str, Any]:
   return dict(
     size=text("tiny"),  # a name in vdr/models/sizes.py
     latent_channels=count(48),  # of a latent; that of the tokenizer
-    patch=one_of(1, 2, 4),  # latents of a token's side: 1 | 2 | 4
+    patch=one_of(1, 2, 4),  # latents of a token's side
     # Who attends whom; isolated: every frame is an image. Windows end with the
     # grid where it is shorter.
     layout=one_of("window", "full", "isolated"),  # of attention
@@ -220,7 +220,7 @@ def diffusion() -> dict[str, Any]:
     log_normal_mean=real(0.0),  # log_normal: of log(sigma / alpha)
     log_normal_std=positive(1.0),  # log_normal: of log(sigma / alpha)
     stratified=True,  # spread each batch evenly over the density
-    weighting=one_of("none", "min_snr"),  # none | min_snr
+    weighting=one_of("none", "min_snr"),  # of noise levels in the loss
     min_snr_gamma=positive(5.0),  # min_snr: largest SNR that counts in full
   )
 
@@ -255,7 +255,7 @@ def latents() -> dict[str, Any]:
 def sample() -> dict[str, Any]:
   """What is drawn from config.checkpoint (vdr/sample.py)."""
   return dict(
-    kind=one_of("clips", "images"),  # clips | images
+    kind=one_of("clips", "images"),  # what is drawn
     num=count(16),  # clips or images
     batch_size=count(8),  # at a time
     which=text("ema"),  # parameters: ema | params | ema/DECAY
@@ -287,7 +287,7 @@ def train() -> dict[str, Any]:
 def optimizer() -> dict[str, Any]:
   """From gradients to parameters (vdr/runtime/optimizer.py)."""
   return dict(
-    name=one_of("adamw", "adafactor", "muon"),  # adamw | adafactor | muon
+    name=one_of("adamw", "adafactor", "muon"),  # which one
     learning_rate=positive(1e-4),  # the highest; of the same size for all three
     schedule=one_of("cosine", "constant"),  # after a linear warm-up
     warmup_steps=whole(1000),  # steps

@@ -14,7 +14,7 @@ def compile_() -> dict[str, Any]:
     text_tokens=count(77),  # length of the texts, if model.text_dim is set
     # What a product of matrices reaches of a chip's peak. Not measured here:
     # large bfloat16 products are reported at .9 and more on TPUs.
-    efficiency=fraction(0.85, above=0),  # 0 to 1
+    efficiency=fraction(0.85, above=0),  # of peak
     # When a step does not fit, what would make it fit is looked for.
     max_candidates=whole(4),  # compilations spent on that; 0: none
     save_hlo=False,  # also writes STEP.hlo.txt, the compiled program
