@@ -93,7 +93,7 @@ def shown(path: pathlib.Path) -> np.ndarray:
     for frame in container.decode(video=0):
       size = frame.height, frame.width
       pictures.append(convert(frame, (0, 0, *size), *size).copy())
-  return np.stack(pictures)
+  return np.array(pictures)
 
 
 def read(file: video.VideoFile, indices) -> np.ndarray:
