@@ -133,6 +133,26 @@ def test_views_are_one_answer_and_controls_choose_their_place(
   assert places == [[1, 2]] * 4 + [[0]] * 2
 
 
+def test_results_of_another_checkpoint_are_not_shown(
+  evaluated, checkpoint, tmp_path, capsys
+):
+  """Also where only one of two tasks was evaluated before."""
+  path = tmp_path / "run"
+  path.mkdir()
+  shutil.copy(evaluated / "config.json", path)
+  shutil.copytree(evaluated / "pose", path / "pose")
+  old = results.read(path / "pose")
+  old["backbone"] |= {"hash": "0" * 16, "step": 7}
+  results.SCHEMA.write(path / "pose" / results.NAME, old)
+  evaluate.run(config(checkpoint), path)
+  assert "another checkpoint (step 7" in capsys.readouterr().out
+  for name in ("action", "pose"):
+    new, same = results.read(path / name), results.read(evaluated / name)
+    assert new["backbone"] == same["backbone"]
+    assert new["cells"] == same["cells"]
+  assert results.read(path / "earlier" / "1" / "pose") == old
+
+
 def test_bars_say_which_part_of_the_whole_they_are(evaluated, labels):
   found = [re.match(r"\[(\d+)-(\d+)%\] ", label) for label in labels]
   parts = list(dict.fromkeys(tuple(map(int, part.groups())) for part in found))

@@ -11,7 +11,7 @@ from configs import extract as extract_config
 from tests.features import models
 from vdr import extract, features, media
 from vdr.features import videos
-from vdr.runtime import errors
+from vdr.runtime import errors, made_of
 
 LENGTH = 5  # frames of a clip, so that programs are those of other tests
 
@@ -107,14 +107,22 @@ def test_a_second_start_makes_what_is_missing_alone(made, places, tmp_path):
   assert (path / "index.json").exists()
 
 
-def test_another_checkpoint_in_its_place_is_noticed(made, places, tmp_path):
+def test_features_of_another_checkpoint_are_kept_aside(
+  made, places, tmp_path, capsys
+):
   path = tmp_path / "again"
   shutil.copytree(made, path)
   (path / ".lock").unlink()
-  about = json.loads((path / "backbone.json").read_text())
-  (path / "backbone.json").write_text(json.dumps(about | {"hash": "other"}))
-  with pytest.raises(errors.UserError, match="features of another checkpoint"):
-    extract.run(config(places), path)
+  parts = json.loads((path / made_of.NAME).read_text())
+  parts["checkpoint"]["hash"] = "other"
+  (path / made_of.NAME).write_text(json.dumps(parts))
+  old = path / "clips" / "0000000.npz"
+  old.write_bytes(b"of the other checkpoint")
+  extract.run(config(places), path)
+  assert "of another checkpoint" in capsys.readouterr().out
+  kept = path / made_of.EARLIER / "1" / "clips" / "0000000.npz"
+  assert kept.read_bytes() == b"of the other checkpoint"
+  assert set(np.load(old)) == set(np.load(made / "clips" / "0000000.npz"))
 
 
 def test_a_control_in_half_precision_of_a_few(places, tmp_path):

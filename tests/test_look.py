@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -95,6 +96,23 @@ def test_a_finished_look_is_left_alone(seen, runs, capsys):
   look.run(config(runs / "video"), runs / "video_look")
   assert path.stat().st_mtime_ns == before
   assert "motion sensitivity" in capsys.readouterr().out
+
+
+def test_another_checkpoint_is_looked_at_anew(runs, seen, tmp_path, capsys):
+  path = tmp_path / "look"
+  path.mkdir()
+  for name in ("config.json", look.NAME):
+    shutil.copy(runs / "video_look" / name, path)
+  old = json.loads((path / look.NAME).read_text())
+  old["model"] |= {"hash": "0" * 16, "step": 7}
+  old["motion_sensitivity"]["brick_wall"] = 12.0
+  (path / look.NAME).write_text(json.dumps(old))
+  look.run(config(runs / "video"), path)
+  out = capsys.readouterr().out
+  assert "another checkpoint (step 7, hash 00000000) than now (step 1" in out
+  assert "motion sensitivity 12" not in out
+  assert look.read(path)["model"] == seen["video"]["model"]
+  assert look.read(path / "earlier" / "1") == old
 
 
 def test_a_file_that_says_something_else_is_refused(tmp_path):

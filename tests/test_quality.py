@@ -1,6 +1,7 @@
 """The generation verb: floors, noise, what results depend on, refusals."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from configs import base
 from configs import generation as generation_config
 from tests import training
 from tests.data import fakes
-from vdr import quality, trained
+from vdr import judges, quality, trained
 from vdr.data import source
 from vdr.models import dit, judge, tokenizer
 from vdr.runtime import errors
@@ -80,7 +81,12 @@ def model_of(blocks):
     params,
     cfg.tokenizer,
     tokenizer.init(cfg.tokenizer, jax.random.key(1)),
-    {"hash": f"hash of {blocks}", "step": 3},
+    {
+      "hash": f"hash of {blocks}",
+      "step": 3,
+      "which": "ema/0.9",
+      "tokenizer_hash": "hash of the tokenizer",
+    },
   )
 
 
@@ -283,12 +289,32 @@ def test_a_judge_of_another_length_is_refused(config, tmp_path):
     quality.run(cfg, tmp_path / "no")
 
 
-def test_another_checkpoint_is_refused(config, models, tmp_path, monkeypatch):
+def test_another_checkpoint_is_measured_anew(
+  config, models, tmp_path, monkeypatch, capsys
+):
   quality.run(config(), tmp_path)
-  later = models["spatiotemporal"]._replace(meta={"hash": "x", "step": 9})
+  model = models["spatiotemporal"]
+  later = model._replace(meta=model.meta | {"hash": "x" * 16, "step": 9})
   monkeypatch.setitem(models, "spatiotemporal", later)
-  with pytest.raises(errors.UserError, match="is of step 3.*at step 9 now"):
-    quality.run(config(), tmp_path)
+  quality.run(config(), tmp_path)
+  assert re.search(r"step 3, .* than now \(step 9", capsys.readouterr().out)
+  assert quality.read(tmp_path)["model"]["step"] == 9
+  assert quality.read(tmp_path / "earlier" / "1")["model"]["step"] == 3
+
+
+def test_another_network_measures_anew(config, tmp_path, monkeypatch, capsys):
+  quality.run(config(), tmp_path)
+  opened = judges.open_networks
+
+  def changed(*args):
+    found = opened(*args)
+    return {k: x._replace(hash="another") for k, x in found.items()}
+
+  monkeypatch.setattr(judges, "open_networks", changed)
+  quality.run(config(), tmp_path)
+  assert "of another network for" in capsys.readouterr().out
+  networks = quality.read(tmp_path)["networks"]
+  assert {x["hash"] for x in networks.values()} == {"another"}
 
 
 def test_a_result_of_another_form_is_told(tmp_path):

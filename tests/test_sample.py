@@ -9,7 +9,7 @@ from PIL import Image
 from configs import sample as sample_config
 from tests.features import models
 from vdr import sample
-from vdr.runtime import errors
+from vdr.runtime import errors, made_of
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,22 @@ def test_a_sample_depends_on_its_seed_and_number_alone(checkpoint, tmp_path):
   assert np.abs(draws["two"][:2] - draws["three"]).max() <= 1  # a grey level
   assert np.abs(draws["two"] - draws["other"]).max() > 1
   assert np.abs(draws["two"][0] - draws["two"][1]).max() > 1
+
+
+def test_samples_of_another_checkpoint_are_kept_aside(
+  checkpoint, tmp_path, capsys
+):
+  cfg = config(checkpoint, sample__num_frames=5)
+  sample.run(cfg, tmp_path)
+  first = read(tmp_path)
+  parts = json.loads((tmp_path / made_of.NAME).read_text())
+  parts["checkpoint"]["hash"] = "other"
+  (tmp_path / made_of.NAME).write_text(json.dumps(parts))
+  (tmp_path / "samples" / "00007.npy").touch()  # one more than is drawn now
+  sample.run(cfg, tmp_path)
+  assert "another checkpoint (step 1, hash other)" in capsys.readouterr().out
+  np.testing.assert_array_equal(read(tmp_path), first)
+  assert (tmp_path / made_of.EARLIER / "1" / "samples" / "00007.npy").exists()
 
 
 @pytest.mark.parametrize(

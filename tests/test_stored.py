@@ -10,6 +10,7 @@ import pytest
 import vdr
 from configs import video_dit
 from vdr import evaluate, report, results, train, trained
+from vdr.report import compose
 from vdr.runtime import checkpoints, command_line, workdir
 from vdr.study import plan
 
@@ -61,7 +62,7 @@ def test_a_checkpoint_from_before_some_fields_existed_opens(stored, caplog):
     assert line.count(part) == 1
 
 
-def test_a_killed_training_run_is_resumed(stored, capsys):
+def test_a_killed_training_run_is_resumed_and_evaluated_anew(stored, capsys):
   train.run(load_config("run"), "run")
   assert checkpoints.read_meta(pathlib.Path("run"))["step"] == 2
   lines = [
@@ -69,6 +70,18 @@ def test_a_killed_training_run_is_resumed(stored, capsys):
     for line in (stored / "run" / "metrics.jsonl").read_text().splitlines()
   ]
   assert [x["step"] for x in lines if "loss" in x] == [1, 2]
+  evaluate.run(load_config("evaluation"), "evaluation")
+  out = capsys.readouterr().out
+  assert (
+    "another checkpoint (step 1, hash" in out and "now (step 2, hash" in out
+  )
+  result = results.read(stored / "evaluation" / "shape")
+  assert result["backbone"]["step"] == 2
+  assert result["backbone"]["hash"] == trained.load("run").meta["hash"]
+  kept = stored / "evaluation/earlier/1/shape"
+  for name in (results.NAME, results.CLIPS_NAME):
+    old = STORED / "evaluation" / "shape" / name
+    assert (kept / name).read_bytes() == old.read_bytes()
 
 
 def test_a_config_written_today_is_that_of_the_stored_directory(stored):
@@ -91,15 +104,6 @@ def test_a_finished_evaluation_is_not_run_again(stored, capsys):
   assert "shape: top_1 0.000" in capsys.readouterr().out
 
 
-def test_an_old_checkpoint_is_evaluated(stored):
-  shutil.rmtree(stored / "evaluation" / "shape")
-  evaluate.run(load_config("evaluation"), "evaluation")
-  old = results.read(STORED / "evaluation" / "shape")
-  new = results.read(stored / "evaluation" / "shape")
-  assert new["backbone"] == old["backbone"]
-  assert trained.load("run").meta["hash"] == old["backbone"]["hash"]
-
-
 def test_a_report_is_written_of_an_old_study(stored):
   report.write(stored / "study", stored / "report")
   found = json.loads((stored / "report" / "report.json").read_text())
@@ -107,6 +111,25 @@ def test_a_report_is_written_of_an_old_study(stored):
   assert [row["task"] for row in found["headline"]] == ["shape", "action"]
   assert found["headline"][0]["video"]["value"] == 0.25
   assert len(found["tables"]["cells"]) == 16
+
+
+def test_a_report_does_not_show_results_of_another_checkpoint(stored):
+  (meta,) = stored.glob("study/cells/train-video-*/checkpoints/2/meta/metadata")
+  tree = json.loads(meta.read_text())
+  tree["hashes"] = dict.fromkeys(tree["hashes"], "0" * 16)
+  meta.write_text(json.dumps(tree))
+  found = compose.make(stored / "study")
+  problems = found.study.problems
+  said = {problem.partition(" is of")[0] for problem in problems}
+  assert said == {
+    "main-video-micro-0: shape",
+    "main-video-micro-0: action",
+    "generation-video-micro-0-100: generation.json",
+    "look-video-micro-0: look.json",
+  }
+  assert len(problems) == 4
+  for row in found.rows:
+    assert row["video"] is None and row["image"] is not None
 
 
 def test_the_plan_of_an_old_study_is_that_of_today(stored):

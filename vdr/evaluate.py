@@ -2,7 +2,8 @@
 
 A work directory gets, for each task, a folder with `result.json`, `clips.npz`
 (see `vdr.results`) and pictures of predictions beside the truth. Finished tasks
-are not run again. Several hosts share the clips and the probes (`vdr.probing`).
+are not run again, unless the checkpoint is another one now. Several hosts share
+the clips and the probes (`vdr.probing`).
 """
 
 import dataclasses
@@ -28,8 +29,14 @@ from vdr import tasks as tasks_lib
 from vdr.data import held_out
 from vdr.data import source as source_lib
 from vdr.probes import make
-from vdr.runtime import errors, hosts, plain_configs, progress, versions
-from vdr.runtime import workdir as workdirs
+from vdr.runtime import (
+  errors,
+  hosts,
+  made_of,
+  plain_configs,
+  progress,
+  versions,
+)
 from vdr.tasks import Task, classes, task
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -57,7 +64,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   backbone = features.build(cfg.backbone, model)
   spec = backbone.resolve(_spec(cfg, backbone))
   path = pathlib.Path(workdir).expanduser()
-  found = hosts.first_does(lambda: _prepare(config, path, tasks))
+  found = hosts.first_does(lambda: _prepare(config, path, model, tasks))
   missing = hosts.gather(found)[0] or set()
   groups = _groups([one for one in tasks if one.name in missing], controls)
   place = cfg.controls_place
@@ -69,10 +76,11 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
       print(findings.line(results.read(path / one.name)))
 
 
-def _prepare(config: Config, path: pathlib.Path, tasks: list[Task]) -> set[str]:
+def _prepare(
+  config: Config, path: pathlib.Path, model: trained.Trained, tasks: list[Task]
+) -> set[str]:
   """Takes the work directory, and tells which tasks have no result there."""
-  workdirs.claim(path, config, SECTIONS)
-  workdirs.remove_leftovers(path)
+  made_of.claim(path, config, SECTIONS, model.made_of)
   names = {one.name for one in tasks}
   return {x for x in names if not (path / x / results.NAME).exists()}
 

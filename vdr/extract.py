@@ -5,8 +5,9 @@ which says what the arrays in them are and what they come from. A file has an
 array for each layer and noise level; `frames`, the first and the last pixel
 frame that each feature frame covers, and `times_s`, when these are shown;
 `clip_id`; and the labels that the source was asked for. Files that are there
-are whole and are kept; clips that can't be read are skipped and listed in
-`skipped.jsonl`. Several hosts share the clips.
+are whole and are kept, as long as the checkpoint is the same. Clips that can't
+be read are skipped and listed in `skipped.jsonl`. Several hosts share the
+clips.
 """
 
 import dataclasses
@@ -23,7 +24,14 @@ import numpy as np
 from vdr import features, trained
 from vdr.data import loader, prefetch, schema
 from vdr.features import videos
-from vdr.runtime import errors, hosts, plain_configs, progress, versions
+from vdr.runtime import (
+  errors,
+  hosts,
+  made_of,
+  plain_configs,
+  progress,
+  versions,
+)
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -32,7 +40,6 @@ Config = Any
 VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("extract", "checkpoint", "data")  # of the config: they decide
 FOLDER, INDEX_NAME, SKIPPED_NAME = "clips", "index.json", "skipped.jsonl"
-BACKBONE_NAME = "backbone.json"
 AXES = ("t", "h", "w", "d")
 LABELS = ("label", "shape", "action", "camera_motion")
 
@@ -51,7 +58,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   spec = backbone.resolve(spec)
   data = _clips_of(config, videos.training_source(model.config))
   path = pathlib.Path(workdir).expanduser()
-  hosts.first_does(lambda: _prepare(config, path, backbone))
+  hosts.first_does(lambda: _prepare(config, path, model, backbone))
   with loader.Loader(
     data,
     seed=config.seed,
@@ -92,21 +99,18 @@ def _clips_of(config: Config, source_of_training: Config) -> Config:
 
 
 def _prepare(
-  config: Config, path: pathlib.Path, backbone: features.Backbone
+  config: Config,
+  path: pathlib.Path,
+  model: trained.Trained,
+  backbone: features.Backbone,
 ) -> None:
-  workdirs.claim(path, config, SECTIONS)
-  about = path / BACKBONE_NAME
-  if not about.exists():
-    workdirs.write_text(about, json.dumps(backbone.about, indent=2) + "\n")
-  elif json.loads(about.read_text()) != backbone.about:
-    # The last checkpoint of a run is another one after more training.
-    raise errors.UserError(
-      f"{path} has features of another checkpoint than {config.checkpoint} is"
-      f" now ({about} says which); name that one, or choose another --workdir"
-    )
+  parts = model.made_of
+  if backbone.about["hash"] != parts["checkpoint"]["hash"]:
+    del parts["checkpoint"]  # a control, which more training does not change
+    parts["backbone"] = {"hash": backbone.about["hash"]}
+  made_of.claim(path, config, SECTIONS, parts)
   (path / FOLDER).mkdir(exist_ok=True)
-  for folder in (path, path / FOLDER):
-    workdirs.remove_leftovers(folder)
+  workdirs.remove_leftovers(path / FOLDER)
 
 
 def _of_this_host(path: pathlib.Path) -> pathlib.Path:

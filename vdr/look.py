@@ -40,8 +40,7 @@ from vdr import (
 )
 from vdr.data import held_out, loader
 from vdr.features import videos
-from vdr.runtime import errors, plain_configs, schemas, versions
-from vdr.runtime import workdir as workdirs
+from vdr.runtime import errors, made_of, plain_configs, schemas, versions
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -69,7 +68,7 @@ SENSITIVITY_NOTE = (
 
 
 def run(config: Config, workdir: str | os.PathLike) -> None:
-  """Looks, unless it is done.
+  """Looks, unless it is done for this checkpoint.
 
   Raises:
     UserError: the config can't be carried out.
@@ -78,8 +77,8 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   model = trained.load(config.checkpoint, cfg.which)
   backbone = features.build(cfg.backbone, model, config.seed)
   looking = _Looking(config, model, backbone)
-  path = workdirs.claim(workdir, config, SECTIONS)
-  workdirs.remove_leftovers(path)
+  path = pathlib.Path(workdir).expanduser()
+  made_of.claim(path, config, SECTIONS, model.made_of)
   if not (path / NAME).exists():
     looking.write(path)
   found = read(path)

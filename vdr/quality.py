@@ -32,12 +32,12 @@ from vdr.models import dit, judge, tokenizer
 from vdr.runtime import (
   errors,
   hosts,
+  made_of,
   plain_configs,
   progress,
   schemas,
   versions,
 )
-from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -76,9 +76,9 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   held_out.check_unseen(model.config, f"generation.split={cfg.split}", data)
   networks = judges.open_networks(config, is_image)
   path = pathlib.Path(workdir).expanduser()
-  hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
+  hosts.first_does(lambda: _prepare(config, path, model, networks))
   if (path / NAME).exists():
-    _refuse_other(path, read(path), model)
+    read(path)
     print(f"{path}: the samples are measured")
     return
   measured = _Measured(config, networks)
@@ -115,6 +115,19 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   hosts.first_does(
     lambda: _write(config, path, result, made.first, real.first, start)
   )
+
+
+def _prepare(
+  config: Config,
+  path: pathlib.Path,
+  model: trained.Trained,
+  networks: dict[str, judges.Network],
+) -> None:
+  parts = {
+    f"network for {kind}": {"hash": network.hash}
+    for kind, network in networks.items()
+  }
+  made_of.claim(path, config, SECTIONS, model.made_of | parts)
 
 
 def _check(config: Config) -> None:
@@ -291,7 +304,6 @@ def _write(
   start: float,
 ) -> None:
   """Pictures first, `generation.json` last: where it is, all of it is."""
-  workdirs.remove_leftovers(path)
   is_image = result["model"]["kind"] == "image"
   media.write_png(path / SHEET_NAME, _sheet(made, real, is_image))
   what = "images" if is_image else "clips"
@@ -330,18 +342,6 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     UserError: there is nothing, or it is not what the schema describes.
   """
   return SCHEMA.read(folder / NAME)
-
-
-def _refuse_other(
-  path: pathlib.Path, result: dict[str, Any], model: trained.Trained
-) -> None:
-  # The last checkpoint of a run is another one after more training.
-  if result["model"]["hash"] != model.meta["hash"]:
-    raise errors.UserError(
-      f"{path / NAME} is of step {result['model']['step']}, and the checkpoint"
-      f" is at step {model.meta['step']} now; set generation.step, or choose"
-      " another --workdir"
-    )
 
 
 def _sheet(

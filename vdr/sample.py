@@ -17,7 +17,14 @@ import numpy as np
 from vdr import draw, generation, media, trained
 from vdr.data import text as text_lib
 from vdr.models import dit, tokenizer
-from vdr.runtime import errors, hosts, plain_configs, progress, versions
+from vdr.runtime import (
+  errors,
+  hosts,
+  made_of,
+  plain_configs,
+  progress,
+  versions,
+)
 from vdr.runtime import workdir as workdirs
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -42,7 +49,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   labels = _labels(cfg, model.model.num_classes)
   text = _text(cfg, model.model.text_dim)
   path = pathlib.Path(workdir).expanduser()
-  hosts.first_does(lambda: workdirs.claim(path, config, SECTIONS))
+  hosts.first_does(lambda: made_of.claim(path, config, SECTIONS, model.made_of))
   samples = _draw(config, model, shape, labels, text)
   hosts.first_does(lambda: _write(config, path, model, samples, labels))
 
@@ -133,7 +140,6 @@ def _write(
   labels: np.ndarray | None,
 ) -> None:
   cfg = config.sample
-  workdirs.remove_leftovers(path)
   scale = cfg.scale or max(1, WIDE_PX // samples.shape[3])
   large = draw.enlarge(samples, scale)
   media.write_png(path / "sheet.png", draw.clip_sheet(large))

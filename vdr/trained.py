@@ -43,6 +43,13 @@ class Trained(NamedTuple):
   tokenizer_params: PyTree
   meta: dict[str, Any]
 
+  @property
+  def made_of(self) -> dict[str, dict[str, Any]]:
+    """The hashes of the model, for `vdr.runtime.made_of`."""
+    checkpoint = {key: self.meta[key] for key in ("hash", "step", "which")}
+    tokenizer_ = {"hash": self.meta["tokenizer_hash"]}
+    return {"checkpoint": checkpoint, "tokenizer": tokenizer_}
+
 
 def load(
   path: str | os.PathLike[str], which: str = "ema", step: int | None = None

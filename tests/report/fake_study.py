@@ -12,7 +12,7 @@ import numpy as np
 from configs import base, evaluate, image_dit, video_dit
 from vdr import media, results
 from vdr.metrics import accumulators
-from vdr.runtime import checkpoints, plain_configs
+from vdr.runtime import checkpoints, fingerprint, plain_configs
 
 N = 160  # test clips
 GROUPS = np.array([f"clip {i}" for i in range(N)])
@@ -178,6 +178,11 @@ def write_json(path, tree):
   path.write_text(json.dumps(tree))
 
 
+def params_of(seed, width):
+  """The parameters of a checkpoint."""
+  return {"w": np.full((width, 4), seed, np.float32)}
+
+
 def write_training(folder, config, seed, width):
   """A work directory of the verb train, with one real checkpoint."""
   write_json(folder / "config.json", plain_configs.to_json(config))
@@ -202,7 +207,7 @@ def write_training(folder, config, seed, width):
     "budget": {"steps": 500, "tokens": 1536000, "flops": 8.77e12},
     "tokenizer_hash": "860ea4c7cf055652",
   }
-  params = {"w": np.full((width, 4), seed, np.float32)}
+  params = params_of(seed, width)
   saving = base.saving()
   with checkpoints.Checkpoints(
     folder / checkpoints.FOLDER, saving, NUM_STEPS, meta
@@ -210,7 +215,7 @@ def write_training(folder, config, seed, width):
     saved.save(NUM_STEPS, {"params": params, "ema": {"0.99": params}}, {})
 
 
-def write_generation(folder, kind, step):
+def write_generation(folder, kind, step, params_hash):
   apart = 3000 if kind == "video" else 2000
   value = {"value": 5 + apart / step, "floor": 1.5}
   scores = {"frames": value, "clips": value if kind == "video" else None}
@@ -219,7 +224,7 @@ def write_generation(folder, kind, step):
     folder / "generation.json",
     {
       "schema_version": 1,
-      "model": {"kind": kind, "hash": "01", "step": step},
+      "model": {"kind": kind, "hash": params_hash, "step": step},
       "n": 128,
       "seed": 0,
       "sampler": {},
@@ -235,12 +240,12 @@ def write_generation(folder, kind, step):
   write_pictures(folder, "samples.png", seed=step)
 
 
-def write_look(folder, kind):
+def write_look(folder, kind, params_hash):
   write_json(
     folder / "look.json",
     {
       "schema_version": 1,
-      "model": {"kind": kind, "hash": "01", "step": NUM_STEPS},
+      "model": {"kind": kind, "hash": params_hash, "step": NUM_STEPS},
       "layer": 3,
       "noise_level": 0.1,
       "motion_sensitivity": {
@@ -301,6 +306,7 @@ class Maker:
 
   def model(self, kind, size, seed, tie, width):
     name = f"{kind}-{size}-{seed}"
+    params_hash = fingerprint.of(params_of(seed, width))
     config = {"video": video_dit, "image": image_dit}[kind].get_config("local")
     if path := self.cell(f"train-{name}", "train", role="train", model=name):
       write_training(path, config, seed, width)
@@ -331,12 +337,12 @@ class Maker:
         f"generation-{name}-{percent}", "generation", role="generation", **about
       )
       if path:
-        write_generation(path, kind, step)
+        write_generation(path, kind, step, params_hash)
     path = self.cell(
       f"look-{name}", "look", role="look", model=name, step=NUM_STEPS
     )
     if path:
-      write_look(path, kind)
+      write_look(path, kind, params_hash)
 
 
 def make(

@@ -102,7 +102,7 @@ def frechet(
     if model.size != size:
       continue
     for cell in study.find("generation", model.name):
-      found = study.read_json(cell, "generation.json")
+      found = study.of_checkpoint(cell, "generation.json")
       if found is None:
         continue
       networks |= found["networks"]

@@ -49,7 +49,7 @@ def _looks(
   found = []
   for model in _first_models(study, size):
     for cell in study.find("look", model.name):
-      if (look := study.read_json(cell, "look.json")) is not None:
+      if (look := study.of_checkpoint(cell, "look.json")) is not None:
         found.append((model, cell, look))
   return found
 
@@ -234,7 +234,7 @@ def _samples(study: study_lib.Study, size: str) -> list[parts.Part]:
   for model in _first_models(study, size):
     cells = study.find("generation", model.name)
     cells.sort(key=lambda c: c.about["step"])
-    last = study.read_json(cells[-1], "generation.json") if cells else None
+    last = study.of_checkpoint(cells[-1], "generation.json") if cells else None
     for picture in (last or {}).get("pictures", ()):
       _, pictures = galleries.setdefault(
         picture["title"], (picture["caption"], [])

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from vdr import results
-from vdr.runtime import errors, logs, plain_configs
+from vdr.runtime import checkpoints, errors, logs, plain_configs
 from vdr.runtime import workdir as workdirs
 
 NAME = "study.json"
@@ -141,10 +141,44 @@ class Study:
       self._results[key] = None
       if (cell.folder / task / results.NAME).exists():
         try:
-          self._results[key] = results.read(cell.folder / task)
+          found = results.read(cell.folder / task)
         except errors.UserError as error:
           self.problems.append(f"{cell.name}: {error}")
+        else:
+          if self._is_of_its_model(cell, task, found["backbone"]):
+            self._results[key] = found
     return self._results[key]
+
+  def of_checkpoint(self, cell: Cell, name: str) -> Json | None:
+    """A file of a cell about one checkpoint, unless that is another one now."""
+    found = self.read_json(cell, name)
+    if found is None or not self._is_of_its_model(cell, name, found["model"]):
+      return None
+    return found
+
+  def _is_of_its_model(self, cell: Cell, name: str, part: Json) -> bool:
+    """Whether a result is of the checkpoint that its model has now.
+
+    Without that checkpoint, as in a copy of the results alone, it counts.
+    """
+    step, model = part.get("step"), self.model(cell.about.get("model", ""))
+    train = self.named(model.cell) if model else None
+    if train is None or step is None:  # a control, which has no step
+      return True
+    wanted = cell.about.get("step", step)
+    checkpoint = train.folder / checkpoints.FOLDER / str(wanted)
+    if not checkpoint.is_dir():
+      return True
+    if part["hash"] in checkpoints.read_meta(checkpoint)["hashes"].values():
+      return True
+    problem = (
+      f"{cell.name}: {name} is of another checkpoint (step {step}) than"
+      f" {train.name} has at step {wanted} now, and is not shown; start the"
+      " study again to make it anew"
+    )
+    if problem not in self.problems:
+      self.problems.append(problem)
+    return False
 
   def clips(self, cell: Cell, task: str) -> results.Clips:
     """Each clip's part in every score; empty if it can't be read."""
