@@ -9,7 +9,7 @@ import pytest
 
 import vdr
 from configs import video_dit
-from vdr import evaluate, report, results, train, trained
+from vdr import evaluate, report, results, study, train, trained
 from vdr.report import compose
 from vdr.runtime import checkpoints, command_line, workdir
 from vdr.study import plan
@@ -130,6 +130,16 @@ def test_a_report_does_not_show_results_of_another_checkpoint(stored):
   assert len(problems) == 4
   for row in found.rows:
     assert row["video"] is None and row["image"] is not None
+
+
+def test_an_old_study_says_that_its_cells_are_of_other_code(stored, capsys):
+  cfg = load_config("study")
+  with cfg.unlocked():
+    cfg.dry_run = True
+  study.run(cfg, "study")
+  lines = capsys.readouterr().out.splitlines()
+  assert sum(line.endswith("to run (other code)") for line in lines) == 16
+  assert lines[-1].startswith("cells finished by other code: 16 (an earlier")
 
 
 def test_the_plan_of_an_old_study_is_that_of_today(stored):

@@ -47,7 +47,6 @@ SECTIONS = (
   "topology",
   "compile",
 )
-VERSION = 1  # raised when the same config comes to mean something else
 NAME = "compile.json"
 
 

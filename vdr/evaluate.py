@@ -1,9 +1,8 @@
 """The `evaluate` verb: frozen features → probes → one result for each task.
 
 A work directory gets, for each task, a folder with `result.json`, `clips.npz`
-(see `vdr.results`) and pictures of predictions beside the truth. Finished tasks
-are not run again, unless the checkpoint is another one now. Several hosts share
-the clips and the probes (`vdr.probing`).
+(see `vdr.results`) and pictures of predictions beside the truth. Tasks that
+this checkpoint has a result of stay. Several hosts share the clips and probes.
 """
 
 import dataclasses
@@ -42,7 +41,6 @@ from vdr.tasks import Task, classes, task
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "evaluate", "probe", "checkpoint")  # they decide
 
 PICTURES = "pictures"
@@ -64,8 +62,14 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   backbone = features.build(cfg.backbone, model)
   spec = backbone.resolve(_spec(cfg, backbone))
   path = pathlib.Path(workdir).expanduser()
-  found = hosts.first_does(lambda: _prepare(config, path, model, tasks))
-  missing = hosts.gather(found)[0] or set()
+
+  def unfinished() -> set[str]:
+    made_of.claim(path, config, SECTIONS, model.made_of)
+    return {
+      one.name for one in tasks if not (path / one.name / results.NAME).exists()
+    }
+
+  missing = hosts.gather(hosts.first_does(unfinished))[0] or set()
   groups = _groups([one for one in tasks if one.name in missing], controls)
   place = cfg.controls_place
   parts = progress.Parts(sum(_units(spec, *group, place) for group in groups))
@@ -74,15 +78,6 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
   if hosts.is_first():
     for one in tasks:
       print(findings.line(results.read(path / one.name)))
-
-
-def _prepare(
-  config: Config, path: pathlib.Path, model: trained.Trained, tasks: list[Task]
-) -> set[str]:
-  """Takes the work directory, and tells which tasks have no result there."""
-  made_of.claim(path, config, SECTIONS, model.made_of)
-  names = {one.name for one in tasks}
-  return {x for x in names if not (path / x / results.NAME).exists()}
 
 
 def _tasks(config: Config) -> list[Task]:
@@ -118,11 +113,8 @@ def _check_clips(config: Config, model: trained.Trained) -> None:
 
 
 def _spec(cfg: Config, backbone: features.Backbone) -> features.FeatureSpec:
-  """Where features are read: the config's places, or two thirds of the depth.
-
-  Two thirds is about where arXiv 2502.07001 finds the best layer.
-  """
-  layers = tuple(cfg.layers) or (round(2 * backbone.layers / 3),)
+  """Where features are read: the config's places, or two thirds of the depth."""
+  layers = tuple(cfg.layers) or (backbone.two_thirds,)
   return features.FeatureSpec(
     layers=layers,
     noise_levels=tuple(cfg.noise_levels),

@@ -37,7 +37,6 @@ from vdr.runtime import workdir as workdirs
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("extract", "checkpoint", "data")  # of the config: they decide
 FOLDER, INDEX_NAME, SKIPPED_NAME = "clips", "index.json", "skipped.jsonl"
 AXES = ("t", "h", "w", "d")

@@ -29,7 +29,6 @@ Config = Any
 Params = dict[str, Any]
 Encode = Callable[[jax.Array], dict[str, jax.Array]]
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "tokenizer", "latents")  # of the config: they decide
 
 

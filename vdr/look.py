@@ -46,7 +46,6 @@ from vdr.runtime import errors, made_of, plain_configs, schemas, versions
 Config = Any
 Arrays = dict[str, np.ndarray]
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("look", "physics", "data", "checkpoint")  # they decide
 NAME = "look.json"
 SCHEMA = schemas.Schema(

@@ -44,7 +44,6 @@ Config = Any
 Clips = UInt8[np.ndarray, "b t h w 3"]
 Features = Float[np.ndarray, "n d"]
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("generation", "sampler", "checkpoint", "data")  # they decide
 NAME, SHEET_NAME, GIF_NAME = "generation.json", "samples.png", "samples.gif"
 SCHEMA = schemas.Schema(

@@ -30,7 +30,6 @@ from vdr.runtime import workdir as workdirs
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("sample", "sampler", "checkpoint")  # they decide the result
 KINDS = {"clips": "data", "images": "images"}
 WIDE_PX = 128  # of a sample, where the enlargement is left to us

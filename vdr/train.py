@@ -37,7 +37,6 @@ Config = Any
 PyTree = Any
 
 # Sections of the config that decide what training gives.
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = (
   "data",
   "images",

@@ -37,7 +37,6 @@ Config = Any
 Params = dict[str, Any]
 State = dict[str, Any]
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("judge", "data")  # of the config: they decide
 RESULT_NAME = "result.json"
 CHUNK = 64  # clips at a time where nothing is learned

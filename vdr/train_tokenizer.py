@@ -45,7 +45,6 @@ Config = Any
 Params = dict[str, Any]
 State = dict[str, Any]
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = (
   "tokenizer",
   "data",

@@ -4,6 +4,8 @@ import os
 import types
 from typing import Any
 
+from vdr.runtime import code as code_lib
+
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
 
@@ -47,9 +49,8 @@ def run(job: str, config: Config, workdir: str | os.PathLike) -> None:
 def module(job: str) -> types.ModuleType:
   """A verb's module, which is imported only now.
 
-  It has `run(config, workdir)`; `SECTIONS`, the sections of the config that
-  decide what it makes, besides the seed; and `VERSION`, which is raised when
-  the same config comes to make something else.
+  It has `run(config, workdir)`, and `SECTIONS`, the sections of the config that
+  decide what it makes, besides the seed.
 
   Raises:
     KeyError: there is no such verb.
@@ -84,3 +85,12 @@ def module(job: str) -> types.ModuleType:
     case _:
       raise KeyError(job)
   return verb
+
+
+def code(job: str) -> code_lib.Code:
+  """The code that decides what a verb makes.
+
+  Raises:
+    KeyError: there is no such verb.
+  """
+  return code_lib.of(module(job).__name__)

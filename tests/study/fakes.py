@@ -7,17 +7,18 @@ import types
 import ml_collections
 
 from vdr import verbs
+from vdr.runtime.code import Code
 from vdr.study import cells
 
 
 class Fake(types.SimpleNamespace):
   """A verb that writes what it was asked, and what its inputs wrote."""
 
-  VERSION = 1
   SECTIONS = ("work",)
 
   def __init__(self):
     super().__init__(calls=[], fails=set(), stops=set())
+    self.code = Code({"vdr.fake": "1"}, {"jax": "1.0"})
     self.stops_with: BaseException = KeyboardInterrupt()
 
   def run(self, config, workdir):
@@ -47,6 +48,7 @@ def use(monkeypatch):
   """Puts a fake in the place of all verbs."""
   fake = Fake()
   monkeypatch.setattr(verbs, "module", lambda job: fake)
+  monkeypatch.setattr(verbs, "code", lambda job: fake.code)
   return fake
 
 

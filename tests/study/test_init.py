@@ -15,12 +15,12 @@ from configs import study as study_config
 from tests import many_hosts
 from vdr import report, results, study, verbs
 from vdr.runtime import errors, launcher
+from vdr.runtime.code import Code
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Nothing:
-  VERSION = 1
   SECTIONS = ("evaluate",)
 
   def __init__(self):
@@ -35,6 +35,7 @@ class Nothing:
 def nothing(monkeypatch):
   fake = Nothing()
   monkeypatch.setattr(verbs, "module", lambda job: fake)
+  monkeypatch.setattr(verbs, "code", lambda job: Code({}, {}))
   monkeypatch.setattr(
     report, "write", lambda where, out: out.mkdir(exist_ok=True)
   )

@@ -63,7 +63,6 @@ class Clip:
   truth: dict[str, draw.Clip]
 
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("data", "preview")  # of the config: they decide
 
 

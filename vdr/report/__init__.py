@@ -21,7 +21,6 @@ from vdr.runtime import errors
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("report",)  # of the config: they decide
 FOLDER = "report"  # in the study's work directory
 

@@ -26,7 +26,6 @@ from vdr.study import book, estimates, plan, runners
 Config = Any
 REPORT_FOLDER = "report"
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("study",)
 TOGETHER = ("here", "work")  # runners that several hosts can be
 

@@ -13,7 +13,7 @@ from typing import Any
 from vdr.runtime import progress, versions
 from vdr.runtime import workdir as workdirs
 from vdr.study import cluster, estimates
-from vdr.study.cells import Cell
+from vdr.study.cells import Cell, explain
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -37,6 +37,8 @@ class Book:
       f"study: {count - self._finished} of {count} cells to run, about"
       f" {progress.duration(self._work)} on one core at a time"
     )
+    if why := explain(self._cells, self._study):
+      print(f"study: {why}")
     self._write()
     return self
 

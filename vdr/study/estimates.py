@@ -12,7 +12,7 @@ from typing import Any
 
 from vdr.models import flops, sizes
 from vdr.runtime import progress
-from vdr.study.cells import Cell
+from vdr.study.cells import Cell, explain
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -37,7 +37,7 @@ def table(cells: Sequence[Cell], study: pathlib.Path) -> str:
         ", ".join(one.name for one in cell.inputs) or "-",
         progress.duration(seconds(cell)),
         _size(disk_bytes(cell)),
-        "finished" if cell.is_finished(study) else "to run",
+        _state(cell, study),
       )
     )
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -50,9 +50,16 @@ def table(cells: Sequence[Cell], study: pathlib.Path) -> str:
   left = [cell for cell in cells if not cell.is_finished(study)]
   total = progress.duration(sum(map(seconds, left)))
   size = _size(sum(map(disk_bytes, left)))
-  return "\n".join(
-    [*lines, f"{len(left)} cells to run: about {total} of one core, {size}"]
-  )
+  lines.append(f"{len(left)} cells to run: about {total} of one core, {size}")
+  if why := explain(cells, study):
+    lines.append(why)
+  return "\n".join(lines)
+
+
+def _state(cell: Cell, study: pathlib.Path) -> str:
+  if cell.is_finished(study):
+    return "finished"
+  return "to run (other code)" if cell.of_other_code(study) else "to run"
 
 
 def seconds(cell: Cell) -> float:

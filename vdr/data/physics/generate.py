@@ -20,7 +20,6 @@ import ml_collections
 from vdr.data.physics import clip, records, scenes
 from vdr.runtime import errors, processes, progress, workdir
 
-VERSION = 1  # raised when the same config comes to mean something else
 SECTIONS = ("physics",)  # of the config: they decide
 
 
