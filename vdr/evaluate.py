@@ -113,7 +113,7 @@ def _check_clips(config: Config, model: trained.Trained) -> None:
 
 
 def _spec(cfg: Config, backbone: features.Backbone) -> features.FeatureSpec:
-  """Where features are read: the config's places, or two thirds of the depth."""
+  """The places that the config names, or one at two thirds of the depth."""
   layers = tuple(cfg.layers) or (backbone.two_thirds,)
   return features.FeatureSpec(
     layers=layers,
