@@ -15,7 +15,7 @@ class Flaky:
   """A source that lacks some clips."""
 
   def __init__(self, cfg, source):
-    self._source, self._bad = source, BAD[cfg.split]
+    self._source, self._bad = source, BAD.get(cfg.split, ())
 
   def __getattr__(self, name):
     return getattr(self._source, name)
