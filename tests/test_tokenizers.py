@@ -34,6 +34,27 @@ def test_a_named_one_decides_all_fields(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, found, params)
 
 
+def test_a_work_directory_keeps_to_the_tokenizer_it_was_started_with(tmp_path):
+  named = training.config(tokenizer__path=str(tmp_path / "made.npz"))
+
+  def write(seed):
+    cfg = named.tokenizer
+    params = tokenizer.init(cfg, jax.random.key(seed))
+    tokenizer.save(tmp_path / "made.npz", cfg, params)
+
+  write(0)
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  tokenizers.make(named, workdir)
+  before = (workdir / tokenizer.FILE_NAME).read_bytes()
+  write(0)
+  tokenizers.make(named, workdir)
+  write(1)
+  with pytest.raises(errors.UserError, match="another tokenizer now than"):
+    tokenizers.make(named, workdir)
+  assert (workdir / tokenizer.FILE_NAME).read_bytes() == before
+
+
 def test_latents_of_another_tokenizer_are_refused(tmp_path):
   stored = latents_config.get_config("debug")
   stored.latents.max_clips = 4

@@ -49,16 +49,22 @@ def make(config: Config, workdir: pathlib.Path) -> None:
   """Makes `tokenizer.FILE_NAME` in the work directory, unless it is there.
 
   Raises:
-    UserError: no clips can be read, or the file is damaged.
+    UserError: no clips can be read, a file is damaged, or the work directory
+      was started with another tokenizer than the named one is now.
   """
-  file = workdir / tokenizer.FILE_NAME
-  if file.exists():
-    return
-  path = _path(config)
-  if path is not None:
-    tokenizer.save(file, *tokenizer.load(path))
-  else:
-    tokenizer.save(file, config.tokenizer, fit(config))
+  file, path = workdir / tokenizer.FILE_NAME, _path(config)
+  named = None if path is None else tokenizer.load(path)
+  if not file.exists():
+    cfg, params = named or (config.tokenizer, fit(config))
+    tokenizer.save(file, cfg, params)
+  elif named is not None:
+    kept = tokenizer.load(file)[1]
+    if fingerprint.of(kept) != fingerprint.of(named[1]):
+      raise errors.UserError(
+        f"{path} is another tokenizer now than {workdir} was"
+        " started with; choose another --workdir, or delete that directory to"
+        " start again"
+      )
 
 
 def read(config: Config, workdir: pathlib.Path) -> Params:
