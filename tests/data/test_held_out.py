@@ -140,17 +140,25 @@ def test_what_training_saw_is_refused(tmp_path, capsys):
 
 
 class Views(fakes.Fake):
-  """Four views of each video."""
+  """Four views of each video, one after another or video by video in turn."""
+
+  def __init__(self, num_clips, in_turn=False):
+    super().__init__(num_clips)
+    self._num_videos = num_clips // 4 if in_turn else 0
 
   def video_of(self, index):
-    return f"video{index // 4}"
+    number = index % self._num_videos if self._num_videos else index // 4
+    return f"video{number}"
 
 
-def test_two_sets_divide_no_video():
-  batches = fakes.make(Views(48), num_epochs=1)
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_two_sets_divide_no_video(in_turn):
+  source = Views(48, in_turn)
+  batches = fakes.make(source, num_epochs=1)
   one, two = held_out.two_sets(batches, 12)
   assert len(one) == len(two) == 12
   videos = [
-    {int(clip[0, 0, 0, 0]) // 4 for clip in each} for each in (one, two)
+    {source.video_of(int(clip[0, 0, 0, 0])) for clip in each}
+    for each in (one, two)
   ]
   assert not videos[0] & videos[1]

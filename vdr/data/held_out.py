@@ -113,8 +113,10 @@ def two_sets(
   for batch in batches:
     valid = np.flatnonzero(batch["clip_valid"])
     for row, group in zip(valid, batches.groups(valid), strict=True):
-      # A new group goes to the first set until that is full.
-      chosen = set_of.setdefault(group, int(len(sets[0]) == size))
+      # A new group goes to the smaller set: where groups take turns, all of
+      # them would be in the first one before it is full.
+      smaller = int(len(sets[1]) < len(sets[0]))
+      chosen = set_of.setdefault(group, smaller)
       if len(sets[chosen]) < size:
         sets[chosen].append(batch["video"][row])
     if min(map(len, sets)) == size:
