@@ -88,6 +88,17 @@ def test_what_reads_an_input_that_was_made_again_runs_again(fake, tmp_path):
     assert cell.is_finished(tmp_path)
 
 
+def test_a_second_run_that_finds_all_there_is_no_measure_of_time(
+  fake, tmp_path
+):
+  a = fakes.cell("a")
+  a.run(tmp_path)
+  file = a.folder(tmp_path) / "cell.json"
+  file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": 99.0}))
+  a.run(tmp_path)
+  assert a.seconds(tmp_path) == 99.0
+
+
 def later(cell, study):
   """Runs a cell, as if it was after midnight of a day to come."""
   cell.run(study)
