@@ -334,7 +334,7 @@ def log() -> dict[str, Any]:
   return dict(
     every_steps=count(50),  # steps from one line of numbers to the next
     samples_every_steps=whole(1000),  # steps from one grid of samples; 0: none
-    num_samples=count(8),  # clips, and images, in a grid
+    num_samples=count(8, most=256),  # clips, and images, in a grid
     profile_steps=counts((), length=2, rising=True),  # (first, last); (): none
     wandb=False,  # also to Weights & Biases, if it is installed
   )

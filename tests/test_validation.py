@@ -12,7 +12,7 @@ from configs import physics as physics_config
 from tests import training
 from vdr import train, train_step, validation
 from vdr.data.physics import generate
-from vdr.runtime import errors
+from vdr.runtime import errors, processes
 from vdr.runtime import mesh as mesh_lib
 
 
@@ -138,3 +138,15 @@ def test_another_number_of_classes_is_refused(tmp_path, num_classes):
   with pytest.raises(errors.UserError, match="3 classes .* set it to 3$"):
     train.run(cfg, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+def test_more_batches_than_memory_holds_are_refused(monkeypatch):
+  # Clips that are simulated on the way: the split has a million.
+  cfg = training.config(train__validation_batches=999_999_937)
+  step, tokenizer_params = training.built(cfg)
+  mesh = mesh_lib.make_mesh(cfg.mesh)
+  params = step.init(jax.random.key(0))["params"]
+  check = validation.Validation(cfg, mesh, step)
+  monkeypatch.setattr(processes, "memory_bytes", lambda: 2**30)
+  with pytest.raises(errors.UserError, match="=524288 are kept in memory"):
+    check(params, tokenizer_params)

@@ -13,7 +13,7 @@ import numpy as np
 from vdr import train_step
 from vdr.data import held_out, loader, numbering, prefetch
 from vdr.data import source as source_lib
-from vdr.runtime import errors, hosts, progress
+from vdr.runtime import errors, hosts, processes, progress
 from vdr.runtime import mesh as mesh_lib
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
@@ -69,13 +69,16 @@ class Validation:
         stack.callback(stream.close)
       num = self._num_batches(streams)
       bar = progress.bar(
-        num, unit="batch", label="validation", quiet=not hosts.is_first()
+        num, unit="step", label="validation", quiet=not hosts.is_first()
       )
       advance = stack.enter_context(bar).advance
-      for _ in range(num):
-        yield {
+      for i in range(num):
+        batch = {
           name: step_fields(config, next(s)) for name, s in fetched.items()
         }
+        if i == 0:
+          _check_memory(batch, num)
+        yield batch
         advance()
 
   def _num_batches(self, streams: dict[str, loader.Loader]) -> int:
@@ -94,6 +97,18 @@ class Validation:
         cfg.train.validation_batches,
       )
     return min(there, cfg.train.validation_batches)
+
+
+def _check_memory(batch: dict[str, dict[str, jax.Array]], num: int) -> None:
+  """Raises UserError if this machine can't hold so many batches like this."""
+  needed = num * sum(x.nbytes for x in jax.tree.leaves(batch))
+  there = processes.memory_bytes()
+  if needed > there:
+    raise errors.UserError(
+      f"train.validation_batches={num} are kept in memory and take"
+      f" {needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB: use"
+      " fewer"
+    )
 
 
 def check(config: Config) -> None:

@@ -38,12 +38,6 @@ def budgets(num_steps: int, percents: Sequence[int]) -> dict[int, int]:
 
   Rounded to the nearest step, and at least 1.
   """
-  for percent in percents:
-    if not 0 < percent <= 100:
-      raise errors.UserError(
-        f"saving.budgets_percent={tuple(percents)}: {percent} is not above"
-        " 0 and at most 100"
-      )
   return {p: max(1, (num_steps * p + 50) // 100) for p in percents}
 
 
@@ -162,6 +156,11 @@ class Checkpoints:
   def close(self) -> None:
     """Waits, and lets go of the directory."""
     self._manager.wait_until_finished()
+    # Orbax doesn't wait for the thread that it removes leftovers in, and the
+    # thread complains if the interpreter ends first.
+    leftovers = getattr(self._manager, "_cleanup_tmp_directory_future", None)
+    if leftovers is not None:
+      leftovers.result()
     self._manager.close()
 
   def __enter__(self) -> "Checkpoints":
@@ -280,7 +279,7 @@ def _open(
 
 def _keep(cfg: Config, always: Sequence[int]) -> managers.AnyPreservationPolicy:
   policies: list[managers.PreservationPolicy] = [
-    managers.LatestN(max(int(cfg.keep_last), 1)),
+    managers.LatestN(int(cfg.keep_last)),
     managers.CustomSteps(always),
   ]
   if cfg.keep_every > 0:

@@ -180,6 +180,7 @@ def test_another_size_in_the_same_folder_is_refused(tmp_path, capsys):
   ("changes", "message"),
   [
     (dict(num_clips=dict(train=0, test=0)), "physics.num_clips"),
+    (dict(num_clips=dict(test=999_999_937)), "clips_per_shard to 10001 or"),
     (dict(height=3), "physics.height=3"),
     (dict(scene="moon"), "physics.scene='moon'"),
   ],

@@ -75,6 +75,14 @@ def _check(cfg: ml_collections.ConfigDict) -> None:
     raise errors.UserError(
       "every field of physics.num_clips is 0; set one to make clips"
     )
+  for split, count in cfg.num_clips.items():
+    least = -(-count // records.MAX_SHARDS)
+    if cfg.clips_per_shard < least:
+      raise errors.UserError(
+        f"physics.num_clips.{split}={count} are too many files of"
+        f" {cfg.clips_per_shard} clips; set physics.clips_per_shard to {least}"
+        " or more"
+      )
 
 
 def _plan(

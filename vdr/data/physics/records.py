@@ -106,6 +106,9 @@ def _rounded(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
   return stored, np.rint(value * np.float32(1 / unit)).astype(dtype)
 
 
+MAX_SHARDS = 99_999  # of a split: their numbers have five digits
+
+
 def shard_name(split: str, shard: int, num_shards: int) -> str:
   """TFDS's name of a shard's file."""
   return f"{NAME}-{split}.array_record-{shard:05d}-of-{num_shards:05d}"
