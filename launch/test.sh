@@ -10,7 +10,8 @@ source launch/setup.sh "dev${EXTRAS:+,$EXTRAS}"
 
 echo "== lint";         ruff check .
 echo "== format";       ruff format --check .
-echo "== shell";        shellcheck -x launch/*.sh launch/slurm.sbatch .ci/run
+echo "== shell"
+shellcheck -x launch/*.sh launch/slurm.sbatch .ci/run findings/*.sh
 echo "== types";        basedpyright --warnings
 echo "== tests"
 # Two processes, as on the smallest machine that CI has; -n 0 runs in this one.
