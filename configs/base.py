@@ -29,6 +29,7 @@ from configs.fields.report import report
 from configs.fields.study import runner, study
 from vdr.runtime import bounds, command_line, errors
 from vdr.runtime.bounds import (
+  channels,
   count,
   counts,
   fraction,
@@ -138,12 +139,12 @@ def tokenizer() -> dict[str, Any]:
     # A PCA of patches, which needs no training, or a network.
     kind=one_of("patch", "conv"),  # of tokenizer
     downsample=count(8),  # pixels of a latent's side
-    channels=count(48),  # of a latent
+    channels=channels(48),  # of a latent
     conv=dict(
       stem=count(1),  # pixels of a side that are folded into channels first
-      width=count(128),  # channels of the first level
+      width=channels(128),  # channels of the first level
       multipliers=counts((1, 2, 2, 4), repeats=True),  # of width
-      num_blocks=count(4),  # residual blocks of each level
+      num_blocks=count(4, most=1024),  # residual blocks of each level
       dtype=one_of("float32", "bfloat16"),  # of the computation
       remat=False,  # compute blocks again for gradients: less memory
     ),
@@ -159,7 +160,7 @@ def tokenizer() -> dict[str, Any]:
       perceptual_path=text(""),  # its weights (vdr/models/perceptual.py)
       adversarial=real(0.0, least=0),  # of a critic trained along; 0.1
       r1=real(10.0, least=0),  # critic's slope at real clips; MAGVIT-v2's
-      critic_width=count(32),  # channels of the critic's first level
+      critic_width=channels(32),  # channels of the critic's first level
       critic_path=text(""),  # .npz of a critic to start from; "": a new one
     ),
     training=dict(
@@ -179,7 +180,7 @@ def model() -> dict[str, Any]:
   """The diffusion transformer (vdr/models/dit.py)."""
   return dict(
     size=text("tiny"),  # a name in vdr/models/sizes.py
-    latent_channels=count(48),  # of a latent; that of the tokenizer
+    latent_channels=channels(48),  # of a latent; that of the tokenizer
     patch=one_of(1, 2, 4),  # latents of a token's side
     # Who attends whom; isolated: every frame is an image. Windows end with the
     # grid where it is shorter.
@@ -194,9 +195,9 @@ def model() -> dict[str, Any]:
     positions=one_of("rope", "learned"),  # of tokens
     positions_grid=counts((5, 16, 16), length=3),  # learned: size of the tables
     # What it is conditioned on, besides the noise level.
-    adaln_rank=whole(2),  # of each block's own modulation; 0: all share one
+    adaln_rank=channels(2, least=0),  # of a block's modulation; 0: one for all
     num_classes=whole(0),  # classes of the labels; 0: none
-    text_dim=whole(0),  # channels of the text embeddings; 0: no text
+    text_dim=channels(0, least=0),  # of the text embeddings; 0: no text
     condition_dropout=fraction(0.1),  # of clips: trained without class and text
     self_conditioning=False,  # also takes its estimate of the clean latents
     # How it is computed; results are equal within float error.

@@ -148,5 +148,5 @@ def test_more_batches_than_memory_holds_are_refused(monkeypatch):
   params = step.init(jax.random.key(0))["params"]
   check = validation.Validation(cfg, mesh, step)
   monkeypatch.setattr(processes, "memory_bytes", lambda: 2**30)
-  with pytest.raises(errors.UserError, match="=524288 are kept in memory"):
+  with pytest.raises(errors.UserError, match="=524288, kept, take"):
     check(params, tokenizer_params)

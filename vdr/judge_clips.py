@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, UInt8
 
 from vdr.data import held_out, loader
-from vdr.runtime import errors, progress
+from vdr.runtime import errors, processes, progress
 
 # An `ml_collections.ConfigDict`, whose fields have no types.
 Config = Any
@@ -71,6 +71,11 @@ def read(
       for batch in batches:
         _refuse_missing(batch, names, labels, dense)
         parts.append(_clips_of(batch, labels, total - bar.done))
+        processes.check_memory(
+          total * sum(x.nbytes for x in jax.tree.leaves(parts[0])) // CHUNK,
+          f"{total} clips of split {split!r}, kept,",
+          "lower judge.num_clips or judge.test_clips",
+        )
         bar.advance(len(parts[-1].video))
         if bar.done >= total:
           break

@@ -77,7 +77,10 @@ class Validation:
           name: step_fields(config, next(s)) for name, s in fetched.items()
         }
         if i == 0:
-          _check_memory(batch, num)
+          size = sum(x.nbytes for x in jax.tree.leaves(batch))
+          processes.check_memory(
+            num * size, f"train.validation_batches={num}, kept,", "use fewer"
+          )
         yield batch
         advance()
 
@@ -97,18 +100,6 @@ class Validation:
         cfg.train.validation_batches,
       )
     return min(there, cfg.train.validation_batches)
-
-
-def _check_memory(batch: dict[str, dict[str, jax.Array]], num: int) -> None:
-  """Raises UserError if this machine can't hold so many batches like this."""
-  needed = num * sum(x.nbytes for x in jax.tree.leaves(batch))
-  there = processes.memory_bytes()
-  if needed > there:
-    raise errors.UserError(
-      f"train.validation_batches={num} are kept in memory and take"
-      f" {needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB: use"
-      " fewer"
-    )
 
 
 def check(config: Config) -> None:

@@ -11,7 +11,7 @@ def compile_() -> dict[str, Any]:
   return dict(
     steps=texts(("train", "extract", "sample")),  # which, of vdr/programs.py
     clips=count(8),  # of a call of extract; sample has sample.batch_size
-    text_tokens=count(77),  # length of the texts, if model.text_dim is set
+    text_tokens=count(77, most=65536),  # of a text, with model.text_dim
     # What a product of matrices reaches of a chip's peak. Not measured here:
     # large bfloat16 products are reported at .9 and more on TPUs.
     efficiency=fraction(0.85, above=0),  # of peak

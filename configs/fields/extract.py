@@ -26,7 +26,7 @@ def extract() -> dict[str, Any]:
     draws=count(1),  # of noise; features are averaged over them
     latent=one_of("mean", "sample"),  # of the tokenizer's posterior
     frames=one_of("auto", "clip", "every", "latent"),  # of a feature
-    still_frames=whole(0),  # frames that an image is repeated to; 0: it is not
+    still_frames=whole(0, most=4097),  # of an image, repeated; 0: one frame
     dtype=one_of("float32", "float16"),  # of the files
     max_clips=whole(0),  # the first ones; 0: all
   )

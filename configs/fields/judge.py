@@ -3,6 +3,7 @@
 from typing import Any
 
 from vdr.runtime.bounds import (
+  channels,
   count,
   fraction,
   positive,
@@ -18,9 +19,9 @@ from vdr.runtime.bounds import (
 def judge() -> dict[str, Any]:
   """The network that says how real samples look (vdr/train_judge.py)."""
   return dict(
-    width=count(32),  # channels of a patch
+    width=channels(32),  # channels of a patch
     # Few: a covariance needs several samples for each feature.
-    features=count(64),  # of a clip, and of a frame; a multiple of 8
+    features=channels(64),  # of a clip, and of a frame; a multiple of 8
     # What it is asked: classes by their field, of a clip and of a frame.
     clip_labels=texts(("action", "shape", "camera_motion")),  # of schema
     frame_labels=texts(("shape",)),  # those that one frame can tell
@@ -34,8 +35,8 @@ def judge() -> dict[str, Any]:
     warmup_steps=whole(30),  # steps
     weight_decay=real(0.1, least=0),  # times the rate; of matrices only
     ema_decay=fraction(0.98, below=1),  # of the average that is used
-    shift_px=whole(2),  # clips are moved by as much at the most, at random
-    frames_per_clip=count(2),  # of each clip of a step, for the net of frames
+    shift_px=whole(2, most=256),  # clips are moved by up to this, at random
+    frames_per_clip=count(2, most=4097),  # of each clip of a step, for frames
     test_split=text("select"),  # held-out clips that accuracies are measured on
     test_clips=count(512),  # at the most
   )

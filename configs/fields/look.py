@@ -28,6 +28,6 @@ def look() -> dict[str, Any]:
     split=text("test"),  # of the source
     num_clips=count(64),  # clips whose points are followed
     num_drawn=count(4),  # of them in pictures; at most num_clips
-    num_points=count(2),  # points of a clip whose similarity is drawn
+    num_points=count(2, most=4096),  # points of a clip that are drawn
     num_scene_clips=whole(16, least=2),  # simulated clips of each scene
   )

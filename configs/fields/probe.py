@@ -3,6 +3,7 @@
 from typing import Any
 
 from vdr.runtime.bounds import (
+  channels,
   count,
   counts,
   fraction,
@@ -32,7 +33,7 @@ def probe() -> dict[str, Any]:
     # Of 1e-3 to 3e-2 the best for nearly all tasks at 400 steps.
     learning_rates=reals((1e-2,), above=0),  # chosen on select; 3e-4
     weight_decays=reals((1e-4,), least=0),  # likewise; of matrices; 1e-4
-    num_seeds=count(1),  # of parameters, order of clips, and draws
+    num_seeds=count(1, most=1024),  # of parameters, order of clips, and draws
     warmup_steps=whole(20),  # steps, linear; published: 1,000
     final_share=fraction(3e-4),  # last rate over the highest, by a cosine
     betas=fractions((0.9, 0.999), below=1, length=2),  # MooG: .95
@@ -46,7 +47,7 @@ def probe() -> dict[str, Any]:
     step_mb=positive(32.0),  # MB of what a step computes at a time
     stream_batches=count(8),  # batches that are shuffled together when streamed
     # Heads by attention.
-    width=count(64),  # channels of queries, keys and values; 1024, MooG 512
+    width=channels(64),  # channels of queries, keys and values; 1024, MooG 512
     num_heads=count(2),  # 16; points 8, boxes 4; MooG 8
     places=True,  # tokens carry their place (ours); False is as published
     # These two kinds of heads learn slowly. With patches of a token and 1,000
@@ -64,12 +65,12 @@ def probe() -> dict[str, Any]:
       kind=one_of("one_shot", "recurrent"),  # of readout
       num_steps=whole(800),  # optimiser steps; 0: as many as all heads
       batch_size=count(8),  # clips
-      octaves=count(8),  # of the queries' Fourier features; 16
-      hidden=count(64),  # of the queries' MLP; recurrent: of the state; 512
+      octaves=count(8, most=64),  # of the queries' Fourier features; 16
+      hidden=channels(64),  # of the queries' MLP; recurrent: of the state; 512
       from_query=True,  # add to the query's place (ours); False: published
       queries_per_step=whole(8),  # of a clip, that a step trains; 0: all
       tile_frames=whole(0),  # one_shot: frames of a query, 2 (boxes 16); 0: all
-      num_layers=count(1),  # recurrent: layers of its transformer; MooG 3
-      mlp_width=count(128),  # recurrent: of their MLPs; MooG 2048
+      num_layers=count(1, most=1024),  # recurrent: of its transformer; MooG 3
+      mlp_width=channels(128),  # recurrent: of their MLPs; MooG 2048
     ),
   )

@@ -246,5 +246,5 @@ def test_configs_that_cannot_be_met_are_refused(bad, words):
 def test_a_batch_that_no_memory_holds_is_refused_before_a_clip_is_read():
   cfg = base.loader()
   cfg.batch_size = 999_999_937  # clips of 17 × 64 × 64
-  with pytest.raises(errors.UserError, match="takes 208,896 GB, and this"):
+  with pytest.raises(errors.UserError, match="take 208,896 GB, and this"):
     loader.Loader(cfg, seed=0, num_workers=0)

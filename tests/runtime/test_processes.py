@@ -8,14 +8,25 @@ import textwrap
 import time
 
 import psutil
+import pytest
 
-from vdr.runtime import processes
+from vdr.runtime import errors, processes
 
 
 def test_minus_one_is_every_usable_core():
   assert processes.resolve(-1) == processes.usable_cores() >= 1
   assert processes.resolve(0) == 0
   assert processes.resolve(3) == 3
+
+
+def test_what_no_memory_holds_is_refused(monkeypatch):
+  monkeypatch.setattr(processes, "memory_bytes", lambda: 2 * 10**9)
+  processes.check_memory(2 * 10**9, "n=4 clips", "use fewer")
+  with pytest.raises(errors.UserError) as caught:
+    processes.check_memory(3 * 10**9, "n=6 clips", "use fewer")
+  assert str(caught.value) == (
+    "n=6 clips take 3 GB, and this machine has 2 GB of memory; use fewer"
+  )
 
 
 def test_outside_of_multiprocessing_there_is_no_parent_to_wait_for():

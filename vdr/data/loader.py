@@ -287,18 +287,15 @@ def _check_config(
 
 def _check_memory(cfg: Config, process_count: int) -> None:
   """Refuses batches whose pixels this machine can't hold."""
-  there = processes.memory_bytes()
   rows = cfg.batch_size // process_count
   for name, source in cfg.sources.items():
     shape = source.num_frames, source.height, source.width
-    needed = 3 * rows * math.prod(shape)
-    if needed > there:
-      raise errors.UserError(
-        f"batch_size={cfg.batch_size} of clips of {'×'.join(map(str, shape))}"
-        f" pixels (source {name!r}) takes {needed / 1e9:,.0f} GB, and this"
-        f" machine has {there / 1e9:,.0f} GB of memory; lower batch_size, or"
-        " num_frames, height or width of the source"
-      )
+    processes.check_memory(
+      3 * rows * math.prod(shape),
+      f"batch_size={cfg.batch_size} clips of {'×'.join(map(str, shape))} pixels"
+      f" (source {name!r})",
+      "lower batch_size, or num_frames, height or width of the source",
+    )
 
 
 def _host_path(

@@ -202,6 +202,11 @@ def count(
   return whole(default, least=1, most=most, also=also)
 
 
+def channels(default: int, *, least: int = 1) -> Field:
+  """How wide a part of a network is: no network has more than 65,536."""
+  return whole(default, least=least, most=2**16)
+
+
 def wholes(
   default: Sequence[int],
   *,

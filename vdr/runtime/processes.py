@@ -5,6 +5,8 @@ import multiprocessing.connection
 import os
 import threading
 
+from vdr.runtime import errors
+
 
 def cores() -> list[int]:
   """The numbers of the cores that this process may run on."""
@@ -21,6 +23,25 @@ def usable_cores() -> int:
 def memory_bytes() -> int:
   """The memory of this machine."""
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(needed: int, what: str, mend: str) -> None:
+  """Refuses what this machine can't hold.
+
+  Args:
+    needed: bytes.
+    what: the field and what it stands for, as the beginning of a sentence.
+    mend: what makes it smaller, in words.
+
+  Raises:
+    UserError: the machine has less memory.
+  """
+  there = memory_bytes()
+  if needed > there:
+    raise errors.UserError(
+      f"{what} take {needed / 1e9:,.0f} GB, and this machine has"
+      f" {there / 1e9:,.0f} GB of memory; {mend}"
+    )
 
 
 def resolve(num_workers: int) -> int:
