@@ -1,9 +1,11 @@
 """What a field is set to by mistake: one table for each type of field."""
 
 import math
+import os
 import pathlib
 import random
 import resource
+import signal
 import subprocess
 import sys
 
@@ -106,6 +108,7 @@ def outcome(config, options, limit_s, workdir):
     stderr=subprocess.PIPE,
     text=True,
     preexec_fn=_limit_memory,
+    start_new_session=True,
   )
   try:
     said = child.communicate(timeout=limit_s)[1]
@@ -114,7 +117,7 @@ def outcome(config, options, limit_s, workdir):
     try:
       said = child.communicate(timeout=60)[1]
     except subprocess.TimeoutExpired:
-      child.kill()
+      os.killpg(child.pid, signal.SIGKILL)  # and what it started
       return f"never ended, not even by SIGTERM: {child.communicate()[1]}"
     return "long" if " left" in said else f"never ended: {said[-2000:]}"
   last = said.splitlines()[-1:]
