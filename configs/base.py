@@ -43,11 +43,6 @@ from vdr.runtime.bounds import (
   whole,
 )
 
-# Fields and groups of fields that had another name in earlier versions, which
-# checkpoints and work directories still have: old name → new name. A source of
-# any name is `sources.main` here.
-RENAMED: dict[str, str] = {}
-
 
 @section
 def default() -> dict[str, Any]:

@@ -243,3 +243,11 @@ def wait_for_checkpoint(workdir, seen):
       return
     time.sleep(0.05)
   raise AssertionError("no checkpoint appeared")
+
+
+def test_a_class_with_another_name_ends_a_resumed_run():
+  check = train._check_classes
+  check({}, {"class_names": ["a", "b"]})  # an earlier version kept no names
+  check({"class_names": ["a", "b"]}, {"class_names": ["a", "b"]})
+  with pytest.raises(errors.UserError, match="class 0 .* 'B', and was 'a'"):
+    check({"class_names": ["a", "b"]}, {"class_names": ["B", "a"]})

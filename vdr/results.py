@@ -26,6 +26,10 @@ SCHEMA = schemas.Schema(
 )
 LEVEL = 0.95  # of all intervals
 NUM_DRAWS = 10_000
+_OLD_R2 = (
+  "an earlier version took R² against the mean of each batch; evaluate again in"
+  " another work directory"
+)
 METHOD = (
   f"BCa bootstrap, {NUM_DRAWS} draws of groups of clips and of probe seeds,"
   f" {LEVEL:.0%} intervals; checkpoints are taken as they are"
@@ -93,6 +97,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   if found["schema_version"] == 1:
     rows = found["n"]["test"]
     found |= scored(rows, None) | {"controls_place": "same"}
+    if found["primary"] == "r_squared":
+      found["caution"] = "; ".join(filter(None, (_OLD_R2, found["caution"])))
   return found
 
 

@@ -84,7 +84,7 @@ def run(config: Config, workdir: str | os.PathLike) -> None:
     contextlib.ExitStack() as stack,
   ):
     loaders = _open_loaders(config, sources, path, stack)
-    state, first = _start(config, step_fns, saved, loaders)
+    state, first = _start(config, step_fns, saved, loaders, meta)
     if first == step_fns.num_steps:
       print(f"{path}: all {first} steps are done")
       return
@@ -331,15 +331,34 @@ def _start(
   step_fns: train_step.Step,
   saved: checkpoints.Checkpoints,
   loaders: dict[str, loader.Loader],
+  meta: dict[str, Any],
 ) -> tuple[train_step.State, int]:
-  """The state to go on from, and the steps it has seen."""
+  """The state to go on from, and the steps it has seen.
+
+  Raises:
+    UserError: the classes are not those of the checkpoint.
+  """
   if saved.latest_step() is None:
     return step_fns.init(validation.stream_key(config.seed, "init")), 0
   restored = saved.restore(step_fns.state)
+  _check_classes(restored.meta, meta)
   for name, batches in loaders.items():
     batches.restore(restored.data_state[name])
   print(f"going on after step {restored.step}")
   return restored.state, restored.step
+
+
+def _check_classes(old: dict[str, Any], new: dict[str, Any]) -> None:
+  """Refuses labels that mean something else than they did before."""
+  before, now = old.get("class_names"), new["class_names"]
+  if before is not None and list(before) != list(now):
+    pairs = zip(before, now, strict=True)  # model.num_classes of both
+    i = next(i for i, (was, is_now) in enumerate(pairs) if was != is_now)
+    raise errors.UserError(
+      f"class {i} of the clips is {now[i]!r}, and was {before[i]!r} when"
+      " training stopped; give the classes their old names, or choose another"
+      " --workdir"
+    )
 
 
 def _meta(

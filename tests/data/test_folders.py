@@ -265,6 +265,27 @@ def test_a_split_in_the_path_is_a_folder(root):
     listing(root)
 
 
+def test_a_template_may_have_doubled_slashes(root):
+  touch(root, "train/a.mp4", "test/b.mp4")
+  assert listing(root, path=f"{root}//{{split}}", split="test").num_files == 2
+
+
+def test_hidden_folders_are_not_listed(root):
+  """Notebooks keep copies there; a copy may fall into another split."""
+  touch(root, "cat/a.mp4", "cat/.checkpoints/a.mp4", "dog/deep/b.mp4")
+  assert listing(root).paths == ("cat/a.mp4", "dog/deep/b.mp4")
+
+
+def test_groups_of_a_folder_are_the_same_through_a_link(root, tmp_path):
+  touch(root, "ann-1.mp4", "bob-1.mp4")
+  link = tmp_path / "link"
+  link.symlink_to(root)
+  found = [
+    listing(path, group=r"^(\w+)-").contents(1).names for path in (root, link)
+  ]
+  assert found[0] == found[1]
+
+
 def test_a_split_in_the_index_is_a_list(root):
   touch(root, "a.mp4", "b.mp4", "c.mp4")
   (root / "k_train.txt").write_text("a.mp4 run\nb.mp4 jump\n")

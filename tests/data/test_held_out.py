@@ -139,6 +139,20 @@ def test_what_training_saw_is_refused(tmp_path, capsys):
   assert "can't be told" in capsys.readouterr().out
 
 
+def test_a_source_that_is_gone_hides_no_other_one(tmp_path, capsys):
+  touch(tmp_path, *many(40))
+  trained = base.default()
+  trained.data = data(tmp_path)
+  gone = trained.data.sources.main.copy_and_resolve_references()
+  gone.path = "gone"
+  trained.data.sources.another = gone
+  with pytest.raises(errors.UserError, match="training of the checkpoint and"):
+    held_out.check_unseen(
+      trained, "look.split=train", held_out.of_split(data(tmp_path), "train")
+    )
+  assert "can't be told" in capsys.readouterr().out
+
+
 class Views(fakes.Fake):
   """Four views of each video, one after another or video by video in turn."""
 

@@ -130,3 +130,38 @@ def test_a_result_that_names_no_checkpoint_stays(path, tree):
   (path / "look.json").write_text(json.dumps(tree))
   claim(path, LATER)
   assert (path / "look.json").exists()
+
+
+def test_results_of_two_checkpoints_are_those_of_another(path):
+  """A killed evaluation went on after more training: tasks of both."""
+  for name, parts in (("a", FIRST), ("b", LATER)):
+    (path / name).mkdir()
+    result = {"backbone": parts["checkpoint"]}
+    (path / name / "result.json").write_text(json.dumps(result))
+  claim(path, LATER)
+  assert names(path / made_of.EARLIER / "1") == ["a", "b", made_of.NAME]
+
+
+def test_folders_that_people_renamed_are_left_alone(path):
+  claim(path, FIRST)
+  fill(path)
+  claim(path, LATER)
+  earlier = path / made_of.EARLIER
+  (earlier / "1").rename(earlier / "1-before")
+  fill(path)
+  claim(path, FIRST)
+  assert names(earlier) == ["1", "1-before"]
+
+
+def test_a_task_that_was_made_again_after_a_killed_move_is_kept(path):
+  claim(path, FIRST)
+  (path / made_of.EARLIER / "1" / "task").mkdir(parents=True)
+  (path / made_of.EARLIER / "1" / "task" / "old").touch()
+  fill(path)
+  claim(path, LATER)
+  assert names(path / made_of.EARLIER) == ["1", "2"]
+  assert names(path / made_of.EARLIER / "2") == [
+    made_of.NAME,
+    "sheet.png",
+    "task",
+  ]

@@ -129,8 +129,9 @@ def _inside(
     UserError: a path leaves the folder, or none of the files exist.
   """
   places, found = Places(folder), []
+  roots = os.path.abspath(folder), places.root
   for row in rows:
-    path = _relative(row.path, folder)
+    path = _relative(row.path, roots)
     is_outside = ".." in path.split("/") or "\0" in path or os.path.isabs(path)
     if is_outside or not is_inside(places.resolve(path), places.root):
       raise errors.UserError(
@@ -147,16 +148,16 @@ def _inside(
   return found
 
 
-def _relative(path: str, folder: pathlib.Path) -> str:
+def _relative(path: str, roots: tuple[str, ...]) -> str:
   """An absolute path inside the folder, relative to it; others unchanged."""
-  for root in (os.path.abspath(folder), os.path.realpath(folder)):
+  for root in roots:
     if path.startswith(f"{root}{os.sep}"):
       return path.removeprefix(root).lstrip(os.sep)
   return path
 
 
 def is_inside(place: str, root: str) -> bool:
-  return os.path.commonpath((place, root)) == root
+  return place == root or place.startswith(os.path.join(root, ""))
 
 
 def _list_sub_folders(
@@ -203,7 +204,9 @@ def _walk(
 ) -> list[str]:
   """Files below `start`, sorted, as paths relative to `folder`."""
   found = []
-  for place, _, names in os.walk(start):
+  for place, folders, names in os.walk(start):
+    # As at the top: notebooks keep copies of files in hidden folders.
+    folders[:] = [name for name in folders if not name.startswith(".")]
     relative = pathlib.Path(place).relative_to(folder).as_posix()
     for name in names:
       if name.lower().endswith(suffixes) and not name.startswith("."):

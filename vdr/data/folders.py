@@ -132,7 +132,7 @@ def list_files(cfg: Config, suffixes: tuple[str, ...]) -> Listing:
     labels=labels[chosen],
     class_names=names,
     groups=tuple(rows[i].cell or rows[i].path for i in chosen),
-    scope=f"{os.path.abspath(cfg.path)}, {cfg.group}" if cfg.group else "",
+    scope=f"{os.path.realpath(cfg.path)}, {cfg.group}" if cfg.group else "",
     numbers=np.array(chosen, np.int64),
     num_files=len(rows),
   )
@@ -269,6 +269,7 @@ def _list_templated(
 
 def _matches(template: str) -> set[str]:
   """The names that make a path of a template, which has SPLIT in it."""
+  template = os.path.normpath(template)  # as glob returns paths
   pattern = re.escape(template).replace(re.escape(SPLIT), "(?P<name>[^/]+)", 1)
   pattern = pattern.replace(re.escape(SPLIT), "(?P=name)")
   paths = glob.glob(glob.escape(template).replace(SPLIT, "*"))

@@ -63,7 +63,7 @@ def check(
   _refuse_shared(found)
   _tell(parts, found)
   for label in labels:
-    _check_classes(label, opened, found)
+    _check_classes(label, opened, found, most or {})
 
 
 def _refuse_shared(found: Mapping[str, Sequence[source_lib.Contents]]) -> None:
@@ -89,16 +89,23 @@ def check_unseen(trained: Config, field: str, data: Config) -> None:
   Raises:
     UserError: the clips can't be opened, or training has seen some of them.
   """
-  seen = [cfg for cfg in (trained.data, trained.images) if cfg.batch_size > 0]
-  try:
-    sources = _open("training of the checkpoint", seen)
-  except errors.UserError as error:  # another machine, or the clips are gone
-    if hosts.is_first():
-      print(f"it can't be told whether training saw clips of {field}: {error}")
+  seen = []
+  for cfg in (trained.data, trained.images):
+    for source in cfg.sources.values() if cfg.batch_size > 0 else ():
+      if source.weight <= 0:
+        continue
+      try:
+        seen.append(source_lib.open_source(source).contents())
+      except errors.UserError as error:  # another machine, or clips are gone
+        if hosts.is_first():
+          print(
+            f"it can't be told whether training saw clips of {field}: {error}"
+          )
+  if not seen:
     return
   _refuse_shared(
     {
-      "training of the checkpoint": [x.contents() for x in sources],
+      "training of the checkpoint": seen,
       field: [x.contents() for x in _open(field, [data])],
     }
   )
@@ -187,6 +194,7 @@ def _check_classes(
   label: str,
   opened: Opened,
   found: Mapping[str, Sequence[source_lib.Contents]],
+  most: Mapping[str, int],
 ) -> None:
   """Refuses classes that are scored and not learned; tells what is missing."""
   counts: dict[str, Int[np.ndarray, " classes"]] = {}
@@ -199,9 +207,12 @@ def _check_classes(
   (first, learned), *others = counts.items()
   total = np.sum(list(counts.values()), axis=0)
   for i in np.flatnonzero((learned == 0) & (total > 0)).tolist():
+    limit, fix = most.get(first), "add files of it"
+    if limit:
+      fix = f"read more than the first {limit} clips, {fix}"
     raise errors.UserError(
       f"class {names[i]!r} is absent from {first} ({_show(counts, i)}), so it"
-      " could not be learned; add files of it, or remove it from the others"
+      f" could not be learned; {fix}, or remove it from the others"
     )
   for field, own in others:
     missing = np.flatnonzero((own == 0) & (total > 0)).tolist()

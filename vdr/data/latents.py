@@ -19,7 +19,7 @@ import numpy as np
 from array_record.python import array_record_data_source
 from tensorflow_datasets.proto import tf_example_pb2
 
-from vdr.data import clips, schema
+from vdr.data import clips, folders, schema
 from vdr.data import source as source_lib
 from vdr.runtime import errors, plain_configs, workdir
 
@@ -157,7 +157,8 @@ class Latents:
       tree = json.loads((self._path / workdir.CONFIG_NAME).read_text())
       (encoded,) = plain_configs.from_json(tree).data.sources.values()
       encoded = encoded.copy_and_resolve_references().unlock()
-      encoded.split = self._cfg.split
+      if encoded.split != folders.ALL:
+        encoded.split = self._cfg.split
       found = source_lib.open_source(encoded).contents(count)
     except (OSError, ValueError, errors.UserError):
       return own

@@ -169,7 +169,11 @@ class Study:
     checkpoint = train.folder / checkpoints.FOLDER / str(wanted)
     if not checkpoint.is_dir():
       return True
-    if part["hash"] in checkpoints.read_meta(checkpoint)["hashes"].values():
+    try:
+      hashes = checkpoints.read_meta(checkpoint)["hashes"].values()
+    except errors.UserError:  # a part of it is gone
+      return True
+    if part["hash"] in hashes:
       return True
     problem = (
       f"{cell.name}: {name} is of another checkpoint (step {step}) than"

@@ -45,7 +45,7 @@ def claim(
   """
   workdirs.claim(workdir, config, sections)
   workdirs.remove_leftovers(workdir)
-  there = _recorded(workdir)
+  there = _recorded(workdir, parts)
   changed = [
     name
     for name, part in parts.items()
@@ -70,19 +70,24 @@ def _write(workdir: pathlib.Path, parts: Parts) -> None:
   workdirs.write_text(workdir / NAME, json.dumps(parts, indent=2) + "\n")
 
 
-def _recorded(workdir: pathlib.Path) -> Parts:
+def _recorded(workdir: pathlib.Path, parts: Parts) -> Parts:
   """The parts of the results that are there, as far as they are known."""
   try:
     return json.loads((workdir / NAME).read_text())
   except (OSError, ValueError):
-    return _named_in_results(workdir)
+    named = _named_in_results(workdir)
+    wanted = parts.get("checkpoint", {}).get("hash")
+    # A killed evaluation of a run that went on left results of two checkpoints.
+    named.sort(key=lambda part: part["hash"] == wanted)
+    return {"checkpoint": named[0]} if named else {}
 
 
-def _named_in_results(workdir: pathlib.Path) -> Parts:
-  """The checkpoint that results of earlier versions name themselves.
+def _named_in_results(workdir: pathlib.Path) -> list[Mapping[str, Any]]:
+  """The checkpoints that results of earlier versions name themselves.
 
   These had no `made_of.json`, but each result has the hash and the step.
   """
+  found = []
   for file in sorted((*workdir.glob("*.json"), *workdir.glob("*/*.json"))):
     if file.name in _STAYS:
       continue
@@ -92,8 +97,8 @@ def _named_in_results(workdir: pathlib.Path) -> Parts:
       continue
     for part in _groups(tree):
       if part.get("hash") and part.get("step") is not None:
-        return {"checkpoint": {k: part[k] for k in ("hash", "step")}}
-  return {}
+        found.append({k: part[k] for k in ("hash", "step")})
+  return found
 
 
 def _groups(tree: Any) -> Iterator[Mapping[str, Any]]:
@@ -109,10 +114,12 @@ def _set_aside(workdir: pathlib.Path) -> pathlib.Path | None:
   killed move is not finished, and the next start goes on with it.
   """
   found = [entry for entry in workdir.iterdir() if entry.name not in _STAYS]
-  folders = [int(x.name) for x in (workdir / EARLIER).glob("[0-9]*")]
-  number = max(folders, default=0)
+  folders = (x.name for x in (workdir / EARLIER).glob("*"))
+  number = max((int(x) for x in folders if x.isdecimal()), default=0)
   folder = workdir / EARLIER / str(number)
-  if number == 0 or (folder / NAME).exists():
+  # A task that was moved there may have been made again since.
+  is_taken = any((folder / entry.name).exists() for entry in found)
+  if number == 0 or (folder / NAME).exists() or is_taken:
     if not found:
       return None
     folder = workdir / EARLIER / str(number + 1)

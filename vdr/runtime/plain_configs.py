@@ -3,8 +3,9 @@
 A checkpoint and a work directory keep the config that they were made with. A
 version of vdr that has other fields reads it like this:
 
-* a field that was renamed (`configs.base.RENAMED`) keeps its value;
-* a field that did not exist yet has its default;
+* a field that was renamed (`configs.fields.earlier.RENAMED`) keeps its value;
+* a field that did not exist yet has its default, or the value that stands for
+  what vdr did before (`configs.fields.earlier.EARLIER`);
 * a field that does not exist any more is ignored.
 
 A warning names the fields of the last two.
@@ -34,8 +35,8 @@ class Completed(NamedTuple):
 
   Attributes:
     tree: the config as plain JSON.
-    missing: the fields that were not stored, by dotted name, with their
-      defaults.
+    missing: the fields that were not stored, or meant nothing then, by dotted
+      name, with their values.
     ignored: the stored fields that do not exist any more, with their values.
   """
 
@@ -79,6 +80,7 @@ def complete(tree: Mapping[str, Any], section: str = "") -> Completed:
     for name in _own_names(field, flat):
       if name not in flat:
         missing[name] = value
+  missing |= _as_before(flat, missing)
   whole = _nested(flat | missing)
   return Completed(whole[section] if section else whole, missing, ignored)
 
@@ -88,7 +90,7 @@ def warn(found: Completed, place: str | os.PathLike) -> None:
   said = []
   if found.missing:
     shown = _listed(found.missing)
-    said.append(f"it lacks fields, which take their defaults: {shown}")
+    said.append(f"it lacks fields, which become: {shown}")
   if found.ignored:
     shown = _listed(found.ignored)
     said.append(f"it has fields that do not exist any more: {shown}")
@@ -119,9 +121,9 @@ def defaults() -> Json:
 @functools.cache
 def _renames() -> dict[str, str]:
   with config_files.importable():
-    from configs import base
+    from configs.fields import earlier
 
-    return dict(base.RENAMED)
+    return dict(earlier.RENAMED)
 
 
 def _new_name(field: str) -> str:
@@ -132,6 +134,25 @@ def _new_name(field: str) -> str:
       name = _source_name(field)
       return _with_name(new + general.removeprefix(old), name)
   return field
+
+
+@functools.cache
+def _earlier() -> Mapping[str, Any]:
+  with config_files.importable():
+    from configs.fields import earlier
+
+    return earlier.EARLIER
+
+
+def _as_before(flat: Mapping[str, Any], missing: Mapping[str, Any]) -> Json:
+  """Fields that stand for what vdr did when others did not exist."""
+  found = {}
+  for name in missing:
+    was = _earlier().get(_general(name))
+    kind = flat.get(f"{name.rpartition('.')[0]}.kind")
+    if was is not None and (not was.kinds or kind in was.kinds):
+      found[_with_name(was.field, _source_name(name))] = was.value
+  return found
 
 
 def _exists(field: str, value: Any, known: Mapping[str, Any]) -> bool:
