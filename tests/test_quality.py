@@ -34,7 +34,7 @@ class Waves(fakes.Alone):
     self.cfg = cfg
 
   def __len__(self):
-    return 96
+    return 256 if self.cfg.path == "many" else 96
 
   def clip_id(self, index):
     return f"{self.cfg.split}/{index}"
@@ -222,9 +222,13 @@ def made_of(clips):
 def test_real_clips_come_close_to_the_floor_and_noise_does_not(
   config, tmp_path, monkeypatch
 ):
-  cfg = config(generation__num=32, generation__batch_size=16)
+  cfg = config(
+    generation__num=128,
+    generation__batch_size=16,
+    data__sources__main__path="many",
+  )
   waves = Waves(cfg.data.sources.main)
-  real = np.stack([waves.read(i, None)["video"] for i in range(100, 132)])
+  real = np.stack([waves.read(i, None)["video"] for i in range(300, 428)])
   rng = np.random.default_rng(0)
   noise = rng.integers(0, 256, real.shape, dtype=np.uint8)
   found = {}
