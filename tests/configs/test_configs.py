@@ -77,7 +77,11 @@ def test_an_unknown_variant_names_the_known_ones(name):
 @pytest.mark.parametrize(
   ("path", "most"),
   [(ROOT / "configs" / "base.py", 40)]
-  + [(path, 1) for path in (ROOT / "configs" / "fields").glob("[!_]*.py")],
+  + [
+    (path, 1)
+    for path in (ROOT / "configs" / "fields").glob("[!_]*.py")
+    if path.stem != "earlier"  # it declares no field
+  ],
   ids=lambda value: getattr(value, "stem", ""),
 )
 def test_every_field_has_its_comment(path, most):
