@@ -90,17 +90,15 @@ def check_unseen(trained: Config, field: str, data: Config) -> None:
     UserError: the clips can't be opened, or training has seen some of them.
   """
   seen = []
-  for cfg in (trained.data, trained.images):
-    for source in cfg.sources.values() if cfg.batch_size > 0 else ():
-      if source.weight <= 0:
-        continue
-      try:
-        seen.append(source_lib.open_source(source).contents())
-      except errors.UserError as error:  # another machine, or clips are gone
-        if hosts.is_first():
-          print(
-            f"it can't be told whether training saw clips of {field}: {error}"
-          )
+  cfgs = [cfg for cfg in (trained.data, trained.images) if cfg.batch_size > 0]
+  for source in _sources(cfgs):
+    try:
+      seen.append(source_lib.open_source(source).contents())
+    except errors.UserError as error:  # another machine, or clips are gone
+      if hosts.is_first():
+        print(
+          f"it can't be told whether training saw clips of {field}: {error}"
+        )
   if not seen:
     return
   _refuse_shared(
@@ -131,14 +129,19 @@ def two_sets(
   return sets
 
 
+def _sources(data: Sequence[Config]) -> list[Config]:
+  """The configs of the sources that are read, in the order of their names."""
+  return [
+    source
+    for cfg in data
+    for _, source in sorted(cfg.sources.items())
+    if source.weight > 0
+  ]
+
+
 def _open(field: str, data: Sequence[Config]) -> list[source_lib.Source]:
   try:
-    return [
-      source_lib.open_source(source)
-      for cfg in data
-      for _, source in sorted(cfg.sources.items())
-      if source.weight > 0
-    ]
+    return [source_lib.open_source(source) for source in _sources(data)]
   except errors.UserError as error:
     raise errors.UserError(f"{field}: {error}") from error
 
@@ -174,13 +177,7 @@ def _tell(
   """Says how a hash has divided folders: nobody named those splits."""
   counts: dict[str, dict[str, int]] = {}
   for field, data in parts.items():
-    sources = [
-      source
-      for cfg in data
-      for _, source in sorted(cfg.sources.items())
-      if source.weight > 0
-    ]
-    for source, contents in zip(sources, found[field], strict=True):
+    for source, contents in zip(_sources(data), found[field], strict=True):
       if folders.is_hashed(source):
         count = len(contents.names["files"])
         counts.setdefault(source.path, {})[source.split] = count
